@@ -1,0 +1,1 @@
+"""jaxphys: physical laws as losses, for training molecular models where labels run out."""

@@ -1,0 +1,11 @@
+"""Constants and conversions: the one place where such numbers stand.
+
+Values are CODATA 2018, the set that PySCF 2.14 uses (`pyscf.data.nist`).
+"""
+
+BOHR_IN_ANGSTROM = 0.529177210903
+HARTREE_IN_EV = 27.211386245988
+KCAL_PER_MOL_IN_EV = 0.0433641153087705
+HARTREE_IN_KCAL_PER_MOL = HARTREE_IN_EV / KCAL_PER_MOL_IN_EV
+BOLTZMANN_IN_EV_PER_KELVIN = 8.617333262e-5
+ATOMIC_DIPOLE_IN_DEBYE = 2.541746473
