@@ -1,11 +1,12 @@
 """Constants and conversions: the one place where such numbers stand.
 
-Values are CODATA 2018, the set that PySCF 2.14 uses (`pyscf.data.nist`).
+Lengths, energies and dipoles are those of `pyscf.data.nist` (CODATA 2010), so that an Å or an eV means the
+same here and in PySCF; the newer values differ in the 11th digit, which is 1e-8 Ha in a nuclear repulsion.
 """
 
-BOHR_IN_ANGSTROM = 0.529177210903
-HARTREE_IN_EV = 27.211386245988
-KCAL_PER_MOL_IN_EV = 0.0433641153087705
-HARTREE_IN_KCAL_PER_MOL = HARTREE_IN_EV / KCAL_PER_MOL_IN_EV
+BOHR_IN_ANGSTROM = 0.52917721092
+HARTREE_IN_EV = 27.21138602
+HARTREE_IN_KCAL_PER_MOL = 627.509474
+KCAL_PER_MOL_IN_EV = HARTREE_IN_EV / HARTREE_IN_KCAL_PER_MOL
 BOLTZMANN_IN_EV_PER_KELVIN = 8.617333262e-5
-ATOMIC_DIPOLE_IN_DEBYE = 2.541746473
+ATOMIC_DIPOLE_IN_DEBYE = 2.5417464157449032

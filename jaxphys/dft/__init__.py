@@ -1,0 +1,17 @@
+"""Kohn–Sham density functional theory in JAX: positions in Å in, Hartree and Bohr out, as in PySCF."""
+
+from jaxphys.dft.eigen import density as density
+from jaxphys.dft.eigen import orbitals as orbitals
+from jaxphys.dft.fock import energy as energy
+from jaxphys.dft.fock import energy_and_fock as energy_and_fock
+from jaxphys.dft.fock import fock as fock
+from jaxphys.dft.properties import dipole as dipole
+from jaxphys.dft.scf import SCFResult as SCFResult
+from jaxphys.dft.scf import guess_fock as guess_fock
+from jaxphys.dft.scf import scf as scf
+from jaxphys.dft.system import KohnSham as KohnSham
+from jaxphys.dft.system import Sizes as Sizes
+from jaxphys.dft.system import kohn_sham as kohn_sham
+from jaxphys.dft.system import pad as pad
+from jaxphys.dft.system import sizes as sizes
+from jaxphys.dft.system import stack as stack

@@ -1,0 +1,84 @@
+"""Molecules in a Gaussian basis: PySCF's `Mole`, built with errors that people can act on."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import numpy as np
+from pyscf import df, gto
+from pyscf.lib.exceptions import BasisNotFoundError
+
+from jaxphys.molecule import check_molecule
+
+
+def build_mole(numbers: np.ndarray, positions: np.ndarray, *, charge: int, basis: str) -> gto.Mole:
+    """Closed-shell PySCF molecule in spherical Gaussians, with the basis set's own core potentials.
+
+    numbers: (n_atoms,) atomic numbers; positions: (n_atoms, 3) in Å.
+    Raises ValueError for an unknown basis, an element the basis lacks, or an odd number of electrons.
+    """
+    check_molecule(numbers, positions, charge)
+    electrons = int(np.sum(numbers)) - charge
+    if electrons <= 0 or electrons % 2:
+        raise ValueError(
+            f"a closed shell needs an even, positive number of electrons, but this molecule has {electrons} "
+            f"(charge {charge}); give the charge that makes it even, e.g. charge={charge + 1}"
+        )
+    symbols = [gto.mole._symbol(int(z)) for z in numbers]
+    _check_basis(basis, sorted(set(symbols)))
+    atoms = [(symbol, tuple(xyz)) for symbol, xyz in zip(symbols, np.asarray(positions), strict=True)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PySCF warns where a light element needs no core potential
+        return gto.M(atom=atoms, charge=charge, basis=basis, ecp=_core_potentials(basis, symbols), verbose=0)
+
+
+def build_auxiliary(mole: gto.Mole, xc: str, auxbasis: str | None) -> gto.Mole:
+    """Auxiliary basis for density fitting: the one named, else the fitted default, else an automatic one."""
+    if auxbasis is None:
+        return df.addons.make_auxmol(mole, df.make_auxbasis(mole, xc=xc))
+    symbols = sorted({mole.atom_pure_symbol(i) for i in range(mole.natm)})
+    _check_basis(auxbasis, symbols, what="auxiliary basis")
+    return df.addons.make_auxmol(mole, auxbasis)
+
+
+def _check_basis(basis: str, symbols: list[str], what: str = "basis") -> None:
+    missing = []
+    for symbol in symbols:
+        try:
+            gto.basis.load(basis, symbol)
+        except (BasisNotFoundError, KeyError, ValueError, OSError):
+            missing.append(symbol)
+    if missing:
+        raise ValueError(
+            f"{what} {basis!r} is not in PySCF for {', '.join(missing)}; name one that has "
+            f"{'this element' if len(missing) == 1 else 'these elements'}, e.g. 'def2-svp'"
+            if what == "basis"
+            else f"{what} {basis!r} is not in PySCF for {', '.join(missing)}; leave auxbasis=None to choose one"
+        )
+
+
+def _core_potentials(basis: str, symbols: list[str]) -> dict[str, list]:
+    """Effective core potentials that belong to the basis, by element; leaving them out is silently wrong."""
+    potentials = {}
+    for symbol in set(symbols):
+        try:
+            potential = gto.basis.load_ecp(basis, symbol)
+        except (BasisNotFoundError, KeyError, ValueError, OSError, RuntimeError):
+            continue
+        if potential:
+            potentials[symbol] = potential
+    return potentials
+
+
+def shell_momenta(number: int, basis: str) -> tuple[int, ...]:
+    """Angular momentum of each contracted shell of one element, in PySCF's order, e.g. (0, 0, 1) for H in SVP."""
+    symbol = gto.mole._symbol(int(number))
+    _check_basis(basis, [symbol])
+    atom = gto.M(atom=[(symbol, (0.0, 0.0, 0.0))], basis=basis, spin=None, verbose=0)
+    return tuple(int(atom.bas_angular(i)) for i in range(atom.nbas) for _ in range(atom.bas_nctr(i)))
+
+
+def normalise(name: str) -> str:
+    """Basis or functional name without case, blanks and underscores, as PySCF compares them."""
+    return re.sub(r"[\s_]", "", name).lower()

@@ -1,0 +1,51 @@
+"""One- and two-electron integrals from libcint, through PySCF on the host."""
+
+from __future__ import annotations
+
+import numpy as np
+from pyscf import df, gto
+from pyscf.scf import hf
+
+from jaxphys.dft.basis import build_auxiliary
+
+LINEAR_DEPENDENCE = 1e-8
+"""Eigenvalues of the overlap below this are left out of the variational space."""
+
+
+def one_electron(mole: gto.Mole) -> dict[str, np.ndarray]:
+    """Overlap, core Hamiltonian and dipole integrals (atomic units, origin 0), each (..., n, n)."""
+    return {
+        "overlap": mole.intor_symmetric("int1e_ovlp"),
+        "core": hf.get_hcore(mole),
+        "dipole_integrals": mole.intor_symmetric("int1e_r", comp=3),
+    }
+
+
+def density_fitting(mole: gto.Mole, xc: str, auxbasis: str | None) -> np.ndarray:
+    """Whitened three-centre integrals B, (n_aux, n(n+1)/2) with i ≥ j packed by rows: (ij|kl) ≈ B_ijᵀ B_kl."""
+    return df.incore.cholesky_eri(mole, auxmol=build_auxiliary(mole, xc, auxbasis))
+
+
+def unpack_exchange(packed: np.ndarray, n: int) -> np.ndarray:
+    """B with full orbital pairs, (n, n_aux, n): this order makes exchange two plain matrix products."""
+    i, j = np.tril_indices(n)
+    full = np.empty((n, packed.shape[0], n))
+    full[i, :, j] = packed.T
+    full[j, :, i] = packed.T
+    return full
+
+
+def orthonormaliser(overlap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Canonical X with Xᵀ S X = 1, (n, n), and the mask (n,) of its columns that span the space.
+
+    Columns of nearly dependent combinations are zero and come last.
+    """
+    values, vectors = np.linalg.eigh(overlap)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    kept = values > LINEAR_DEPENDENCE
+    return np.where(kept, vectors / np.sqrt(np.where(kept, values, 1.0)), 0.0), kept
+
+
+def minao_density(mole: gto.Mole) -> np.ndarray:
+    """Superposition of atomic densities (PySCF's "minao" guess), (n, n)."""
+    return np.asarray(hf.init_guess_by_minao(mole))

@@ -1,0 +1,201 @@
+"""One molecule's Kohn–Sham equations as a pytree of arrays, and batches of such pytrees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxphys.dft import grid, integrals
+from jaxphys.dft.basis import build_mole
+from jaxphys.dft.functionals import functional
+from jaxphys.units import BOHR_IN_ANGSTROM
+
+Leaf = Any  # an array; while JAX maps over a pytree, whatever JAX puts in its place
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class KohnSham:
+    """What defines a closed-shell Kohn–Sham problem, in Hartree and Bohr, float64.
+
+    Sizes: a atoms, n orbitals, m auxiliary functions, b blocks of q grid points; a batch adds a leading
+    axis to each. Padding is inert: padded orbitals have empty rows everywhere and lie above all others, padded grid
+    points have no weight, padded atoms no charge.
+    """
+
+    numbers: Leaf  # (a,) atomic numbers, 0 for padding
+    positions: Leaf  # (a, 3)
+    nuclear_charges: Leaf  # (a,) without the electrons of a core potential
+    nuclear_repulsion: Leaf  # ()
+    occupation: Leaf  # (n,) 2 for the doubly occupied orbitals in order of energy, then 0
+    orbital_mask: Leaf  # (n,) which columns of the orthonormaliser are real
+    overlap: Leaf  # (n, n)
+    orthonormaliser: Leaf  # (n, n) X with Xᵀ S X = 1
+    core: Leaf  # (n, n) kinetic energy, nuclear attraction, core potentials
+    dipole_integrals: Leaf  # (3, n, n)
+    guess_density: Leaf  # (n, n) superposition of atomic densities
+    fitting: Leaf  # (m, n(n+1)/2) whitened three-centre integrals
+    exchange_fitting: Leaf  # (n, m, n) the same with full pairs; (n, 0, n) where no exchange is needed
+    grid_weights: Leaf  # (b, q)
+    orbital_values: Leaf  # (b, 1 or 4, q, n) orbitals on the grid, and their gradients for a GGA
+    xc: str = field(metadata={"static": True})
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Array sizes that a compiled program depends on."""
+
+    atoms: int
+    orbitals: int
+    auxiliaries: int
+    blocks: int
+
+    def __or__(self, other: Sizes) -> Sizes:
+        """Smallest sizes that hold both."""
+        return Sizes(*(max(getattr(self, f.name), getattr(other, f.name)) for f in fields(Sizes)))
+
+    def bucket(self) -> Sizes:
+        """Sizes rounded up so that similar molecules share one compiled program."""
+        return Sizes(
+            atoms=_round_up(self.atoms, 4),
+            orbitals=_round_up(self.orbitals, 8),
+            auxiliaries=_round_up(self.auxiliaries, 64),
+            blocks=self.blocks,
+        )
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+def sizes(system: KohnSham) -> Sizes:
+    """Sizes of one system, or of a stack."""
+    return Sizes(
+        atoms=system.numbers.shape[-1],
+        orbitals=system.overlap.shape[-1],
+        auxiliaries=system.fitting.shape[-2],
+        blocks=system.grid_weights.shape[-2],
+    )
+
+
+def kohn_sham(
+    numbers: Any,
+    positions: Any,
+    *,
+    charge: int = 0,
+    basis: str = "def2-svp",
+    xc: str = "b3lyp5",
+    auxbasis: str | None = None,
+    grid_level: int = 3,
+    integrals: str = "auto",
+) -> KohnSham:
+    """Integrals, fitting tensor and grid of one closed-shell molecule, computed on the host.
+
+    numbers: (a,) atomic numbers; positions: (a, 3) in Å; charge: total charge in e; basis, auxbasis: any
+    names PySCF knows (auxbasis=None takes the fitted set that belongs to the basis, else an automatic
+    one); xc: svwn, pbe, b3lyp5 or b3lypg; grid_level: 0 (coarse) to 9, PySCF's levels; integrals:
+    "libcint", which is what "auto" takes.
+    Raises ValueError for bad input and RuntimeError when JAX's 64-bit mode is off.
+    """
+    require_x64()
+    if integrals not in ("auto", "libcint"):
+        raise ValueError(f"integrals must be 'auto' or 'libcint', got {integrals!r}")
+    if grid_level not in range(10):
+        raise ValueError(f"grid_level must be an integer from 0 to 9, got {grid_level!r}")
+    method = functional(xc)
+    numbers, positions = np.asarray(numbers), np.asarray(positions, dtype=np.float64)
+    mole = build_mole(numbers, positions, charge=charge, basis=basis)
+    arrays = _host_arrays(mole, method, auxbasis, grid_level)
+    return KohnSham(
+        numbers=np.asarray(numbers, dtype=np.int32),
+        positions=positions / BOHR_IN_ANGSTROM,
+        xc=method.name,
+        **arrays,
+    )
+
+
+def _host_arrays(mole: Any, method: Any, auxbasis: str | None, grid_level: int) -> dict[str, np.ndarray]:
+    arrays = integrals.one_electron(mole)
+    n = mole.nao
+    transformation, mask = integrals.orthonormaliser(arrays["overlap"])
+    fitting = integrals.density_fitting(mole, method.pyscf_name, auxbasis)
+    exchange = integrals.unpack_exchange(fitting, n) if method.exact_exchange else np.zeros((n, 0, n))
+    return arrays | {
+        "nuclear_charges": mole.atom_charges().astype(np.float64),
+        "nuclear_repulsion": np.float64(mole.energy_nuc()),
+        "occupation": np.where(np.arange(n) < mole.nelectron // 2, 2.0, 0.0),
+        "orbital_mask": mask,
+        "orthonormaliser": transformation,
+        "guess_density": integrals.minao_density(mole),
+        "fitting": fitting,
+        "exchange_fitting": exchange,
+        **grid.quadrature(mole, grid_level, gradient=method.needs_gradient),
+    }
+
+
+def pad(system: KohnSham, to: Sizes) -> KohnSham:
+    """The same system in larger arrays; results do not change."""
+    has = sizes(system)
+    if has | to != to:
+        raise ValueError(f"cannot pad {has} into smaller sizes {to}")
+    n, m, b, a = to.orbitals, to.auxiliaries, to.blocks, to.atoms
+    pairs = n * (n + 1) // 2  # packed rows are prefixes of longer ones
+    exchange = m if system.exchange_fitting.shape[1] else 0
+    shapes: dict[str, tuple[int, ...]] = {
+        "numbers": (a,),
+        "positions": (a, 3),
+        "nuclear_charges": (a,),
+        "nuclear_repulsion": (),
+        "occupation": (n,),
+        "orbital_mask": (n,),
+        "overlap": (n, n),
+        "orthonormaliser": (n, n),
+        "core": (n, n),
+        "dipole_integrals": (3, n, n),
+        "guess_density": (n, n),
+        "fitting": (m, pairs),
+        "exchange_fitting": (n, exchange, n),
+        "grid_weights": (b, system.grid_weights.shape[1]),
+        "orbital_values": (b, *system.orbital_values.shape[1:3], n),
+    }
+    return KohnSham(
+        xc=system.xc, **{name: _grow(getattr(system, name), shape) for name, shape in shapes.items()}
+    )
+
+
+def _grow(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    grown = np.zeros(shape, array.dtype)
+    grown[tuple(slice(size) for size in array.shape)] = array
+    return grown
+
+
+def stack(systems: Sequence[KohnSham], *, to: Sizes | None = None) -> KohnSham:
+    """Systems padded to one shape, with a leading axis for `jax.vmap`.
+
+    to: the common sizes; by default the bucket of the largest, so that batches of similar molecules
+    share one compiled program. Raises ValueError for no systems or different functionals.
+    """
+    if not systems:
+        raise ValueError("stack needs at least one system, got none")
+    names = sorted({system.xc for system in systems})
+    if len(names) > 1:
+        raise ValueError(f"systems of one stack must share the functional, got {', '.join(names)}")
+    if to is None:
+        to = sizes(systems[0])
+        for system in systems[1:]:
+            to = to | sizes(system)
+        to = to.bucket()
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *(pad(system, to) for system in systems))
+
+
+def require_x64() -> None:
+    """Raise RuntimeError unless JAX runs with 64-bit numbers."""
+    if not jax.config.jax_enable_x64:
+        raise RuntimeError(
+            "jaxphys.dft needs float64: call jax.config.update('jax_enable_x64', True) before the first "
+            "JAX computation, or set the environment variable JAX_ENABLE_X64=1"
+        )

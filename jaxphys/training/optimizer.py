@@ -1,0 +1,66 @@
+"""The optimizer of the experiments: clipped Adam with warm-up and cosine decay."""
+
+import math
+
+import optax
+
+
+def make_optimizer(
+    learning_rate: float,
+    steps: int,
+    *,
+    warmup: float = 0.05,
+    clip: float | None = 1.0,
+    weight_decay: float = 0.0,
+    final_fraction: float = 0.01,
+) -> optax.GradientTransformation:
+    """Adam with global-norm clipping, decoupled weight decay, linear warm-up and cosine decay.
+
+    learning_rate: the peak, reached after `warmup`.
+    steps: length of the run; the rate stays at its final value afterwards.
+    warmup: part of `steps` in which the rate grows linearly from near zero, in [0, 1).
+    clip: largest global norm of a gradient that passes unscaled; None for no clipping.
+    weight_decay: AdamW's coefficient, applied to every parameter.
+    final_fraction: the last rate over `learning_rate`, in [0, 1].
+
+    The rate in use stands in the optimizer's state, so that the training step can report it.
+    Raises ValueError for an argument out of range.
+    """
+    _check(learning_rate, steps, warmup, clip, weight_decay, final_fraction)
+    warmup_steps = min(math.ceil(warmup * steps), steps - 1)
+    schedule = optax.warmup_cosine_decay_schedule(
+        # Not zero, or the first step would change nothing.
+        init_value=learning_rate / (warmup_steps + 1),
+        peak_value=learning_rate,
+        warmup_steps=warmup_steps,
+        decay_steps=steps,
+        end_value=learning_rate * final_fraction,
+    )
+    return optax.chain(
+        optax.identity() if clip is None else optax.clip_by_global_norm(clip),
+        optax.scale_by_adam(),
+        optax.add_decayed_weights(weight_decay) if weight_decay else optax.identity(),
+        optax.inject_hyperparams(optax.scale_by_learning_rate)(learning_rate=schedule),
+    )
+
+
+def _check(
+    learning_rate: float,
+    steps: int,
+    warmup: float,
+    clip: float | None,
+    weight_decay: float,
+    final_fraction: float,
+) -> None:
+    if not (math.isfinite(learning_rate) and learning_rate > 0):
+        raise ValueError(f"learning_rate must be positive and finite, received {learning_rate}")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, received {steps}")
+    if not 0 <= warmup < 1:
+        raise ValueError(f"warmup is a fraction of the steps, at least 0 and below 1, received {warmup}")
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip must be positive, or None for no clipping, received {clip}")
+    if not (math.isfinite(weight_decay) and weight_decay >= 0):
+        raise ValueError(f"weight_decay must be finite and not negative, received {weight_decay}")
+    if not 0 <= final_fraction <= 1:
+        raise ValueError(f"final_fraction must be in [0, 1], received {final_fraction}")
