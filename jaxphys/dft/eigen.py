@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jaxtyping import Array, Float
 
-from jaxphys.dft.system import KohnSham
+from jaxphys.dft.system import KohnSham, check
 
 
 def density(system: KohnSham, fock: Float[Array, "n n"]) -> Float[Array, "n n"]:
@@ -16,8 +19,8 @@ def density(system: KohnSham, fock: Float[Array, "n n"]) -> Float[Array, "n n"]:
     diverges only where the gap between highest occupied and lowest virtual level closes.
     """
     transformation = system.orthonormaliser
-    projected = _orthonormal_fock(system, fock)
-    return transformation @ _orthonormal_density(projected, system.occupation) @ transformation.T
+    occupied = _orthonormal_density(_orthonormal_fock(system, fock), jnp.asarray(system.occupation))
+    return transformation @ occupied @ transformation.T
 
 
 def orbitals(system: KohnSham, fock: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
@@ -33,6 +36,7 @@ def orbitals(system: KohnSham, fock: Float[Array, "n n"]) -> tuple[Float[Array, 
 
 def _orthonormal_fock(system: KohnSham, fock: Array) -> Array:
     """Xᵀ F X, with the columns that are not real moved above every real level."""
+    check(system, fock=fock)
     projected = system.orthonormaliser.T @ (0.5 * (fock + fock.T)) @ system.orthonormaliser
     top = jax.lax.stop_gradient(1.0 + 2.0 * jnp.sqrt(jnp.sum(projected**2)))
     return projected + jnp.diag(jnp.where(system.orbital_mask, 0.0, top))
@@ -70,14 +74,14 @@ def _eigenpairs(fock: Array) -> tuple[Array, Array]:
     return energies, vectors
 
 
-def _eigenpairs_forward(fock: jax.custom_derivatives.CustomVJPPrimal) -> tuple[tuple[Array, Array], Array]:
+def _eigenpairs_forward(fock: CustomVJPPrimal) -> tuple[tuple[Array, Array], Array]:
     energies, vectors = jnp.linalg.eigh(fock.value)
     return (energies, vectors), vectors
 
 
-def _eigenpairs_backward(vectors: Array, cotangents: tuple[Array, Array]) -> tuple[Array]:
+def _eigenpairs_backward(vectors: Array, cotangents: tuple[Any, Any]) -> tuple[Array]:
     by_energy, by_vector = cotangents
-    if not isinstance(by_vector, jax.custom_derivatives.SymbolicZero):
+    if not isinstance(by_vector, SymbolicZero):
         raise TypeError(
             "orbital coefficients are not differentiable (degenerate orbitals have none); "
             "differentiate dft.density instead"

@@ -228,7 +228,7 @@ def functional(name: str) -> Functional:
 
     Raises ValueError for other names, and for plain "b3lyp", whose meaning depends on the program.
     """
-    key = name.lower()
+    key = str(name).lower()
     if key == "b3lyp":
         raise ValueError(
             "'b3lyp' is ambiguous, its meaning changed in PySCF 2.3: say 'b3lyp5' for the VWN5 form (PySCF "

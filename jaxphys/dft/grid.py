@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from pyscf import dft, gto
 
-
 POINTS_PER_BLOCK = 1024
 """Points that are treated together: few enough for the cache, enough for efficient matrix products."""
 
 
 def quadrature(mole: gto.Mole, level: int, *, gradient: bool) -> dict[str, np.ndarray]:
-    """Weights (b, q) of PySCF's default grid, and orbitals on its points, (b, 1, q, n), in b blocks of q points.
+    """Weights (b, q) of PySCF's default grid and orbitals on it, (b, 1, q, n), in b blocks of q points.
 
     With gradient also the orbitals' ∂/∂x, ∂/∂y, ∂/∂z, (b, 4, q, n), in Bohr. The number of points depends on
     the elements only; the last block is filled up with points of no weight.
@@ -31,6 +30,6 @@ def quadrature(mole: gto.Mole, level: int, *, gradient: bool) -> dict[str, np.nd
 def becke_grid(mole: gto.Mole, level: int) -> tuple[np.ndarray, np.ndarray]:
     """Points (g, 3) in Bohr and weights (g,) of PySCF's default grid."""
     grids = dft.gen_grid.Grids(mole)
-    grids.level = level
+    grids.level = int(level)
     grids.build(with_non0tab=False)
     return grids.coords, grids.weights

@@ -22,7 +22,7 @@ def one_electron(mole: gto.Mole) -> dict[str, np.ndarray]:
 
 
 def density_fitting(mole: gto.Mole, xc: str, auxbasis: str | None) -> np.ndarray:
-    """Whitened three-centre integrals B, (n_aux, n(n+1)/2) with i ≥ j packed by rows: (ij|kl) ≈ B_ijᵀ B_kl."""
+    """Whitened three-centre integrals B, (n_aux, n(n+1)/2), i ≥ j packed by rows: (ij|kl) ≈ B_ijᵀ B_kl."""
     return df.incore.cholesky_eri(mole, auxmol=build_auxiliary(mole, xc, auxbasis))
 
 
@@ -46,6 +46,13 @@ def orthonormaliser(overlap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(kept, vectors / np.sqrt(np.where(kept, values, 1.0)), 0.0), kept
 
 
-def minao_density(mole: gto.Mole) -> np.ndarray:
+def minao_density(mole: gto.Mole, overlap: np.ndarray) -> np.ndarray:
     """Superposition of atomic densities (PySCF's "minao" guess), (n, n)."""
+    values, vectors = np.linalg.eigh(overlap)
+    null = vectors[:, values <= LINEAR_DEPENDENCE]
+    if null.size:
+        # PySCF solves with the overlap: where functions coincide it is singular, and the guess would be noise
+        filled = overlap + null @ null.T
+        mole = mole.copy()
+        mole.intor_symmetric = lambda *_: filled
     return np.asarray(hf.init_guess_by_minao(mole))

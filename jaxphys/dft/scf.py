@@ -56,10 +56,12 @@ def scf(
     Xᵀ(FPS − SPF)X in Ha; the energy's error is of its square. A molecule that does not converge
     says so in `converged`.
     """
-    start = _first(system, guess)
+    first, spent = _first_fock(system, guess)
+    history = jnp.zeros((DIIS_SPACE, 2, *system.core.shape))
+    start = _build(system, density_of(system, first), history, jnp.asarray(0))
 
     def unfinished(state: _State) -> Array:
-        return (state.error > tolerance) & (state.cycles < max_cycles)
+        return (state.error > tolerance) & (state.cycles + spent < max_cycles)
 
     state = jax.lax.while_loop(unfinished, lambda state: _advance(system, state), start)
     energies, coefficients = orbitals(system, state.fock)
@@ -70,7 +72,7 @@ def scf(
         orbital_energies=energies,
         coefficients=coefficients,
         converged=state.error <= tolerance,
-        cycles=state.cycles,
+        cycles=state.cycles + spent,
     )
 
 
@@ -79,17 +81,19 @@ def guess_fock(system: KohnSham) -> Float[Array, "n n"]:
     return energy_and_fock(system, jnp.asarray(system.guess_density))[1]
 
 
-def _first(system: KohnSham, guess: str | Array) -> _State:
-    if isinstance(guess, str):
-        if guess not in ("minao", "core"):
-            raise ValueError(f"guess must be 'minao', 'core' or a Fock matrix, got {guess!r}")
-        density = (
-            jnp.asarray(system.guess_density) if guess == "minao" else density_of(system, jnp.asarray(system.core))
-        )
-    else:
-        density = density_of(system, guess)
-    history = jnp.zeros((DIIS_SPACE, 2, *system.core.shape))
-    return _build(system, density, history, jnp.asarray(0))
+def _first_fock(system: KohnSham, guess: str | Array) -> tuple[Array, int]:
+    """The Fock matrix to begin with, and the Fock builds spent on it.
+
+    The superposed density itself would not do: its occupations are not 0 and 2, so that its orbital
+    gradient may vanish far from the solution, in a minimal basis by symmetry alone.
+    """
+    if not isinstance(guess, str):
+        return guess, 0
+    if guess == "core":
+        return jnp.asarray(system.core), 0
+    if guess == "minao":
+        return guess_fock(system), 1
+    raise ValueError(f"guess must be 'minao', 'core' or a Fock matrix, got {guess!r}")
 
 
 def _advance(system: KohnSham, state: _State) -> _State:
@@ -110,11 +114,12 @@ def _extrapolate(history: Array, filled: Array) -> Array:
     errors = history[:, 1].reshape(DIIS_SPACE, -1)
     used = jnp.arange(DIIS_SPACE) < filled
     products = errors @ errors.T
-    products = products / jnp.max(jnp.diag(products))
+    products = products / jnp.maximum(jnp.max(jnp.diag(products)), 1e-300)
     matrix = jnp.zeros((DIIS_SPACE + 1, DIIS_SPACE + 1))
     matrix = matrix.at[1:, 1:].set(jnp.where(used[:, None] & used[None, :], products, jnp.diag(~used * 1.0)))
     matrix = matrix.at[0, 1:].set(used * 1.0).at[1:, 0].set(used * 1.0)
     values, vectors = jnp.linalg.eigh(matrix)
-    inverse = jnp.where(jnp.abs(values) > 1e-14, 1.0 / values, 0.0)  # nearly equal errors give null directions
+    # nearly equal errors give null directions
+    inverse = jnp.where(jnp.abs(values) > 1e-14, 1.0 / values, 0.0)
     weights = (vectors @ (inverse * vectors[0]))[1:] * used
     return jnp.tensordot(weights, history[:, 0], axes=1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxphys.dft import grid, integrals
@@ -23,8 +24,8 @@ class KohnSham:
     """What defines a closed-shell Kohn–Sham problem, in Hartree and Bohr, float64.
 
     Sizes: a atoms, n orbitals, m auxiliary functions, b blocks of q grid points; a batch adds a leading
-    axis to each. Padding is inert: padded orbitals have empty rows everywhere and lie above all others, padded grid
-    points have no weight, padded atoms no charge.
+    axis to each. Padding is inert: padded orbitals have empty rows everywhere and lie above all others,
+    padded grid points have no weight, padded atoms no charge.
     """
 
     numbers: Leaf  # (a,) atomic numbers, 0 for padding
@@ -122,6 +123,11 @@ def _host_arrays(mole: Any, method: Any, auxbasis: str | None, grid_level: int) 
     arrays = integrals.one_electron(mole)
     n = mole.nao
     transformation, mask = integrals.orthonormaliser(arrays["overlap"])
+    if mole.nelectron > 2 * mask.sum():
+        raise ValueError(
+            f"{mole.nelectron} electrons do not fit into the {mask.sum()} independent orbitals of basis "
+            f"{mole.basis!r}; take a larger basis or a higher charge"
+        )
     fitting = integrals.density_fitting(mole, method.pyscf_name, auxbasis)
     exchange = integrals.unpack_exchange(fitting, n) if method.exact_exchange else np.zeros((n, 0, n))
     return arrays | {
@@ -130,7 +136,7 @@ def _host_arrays(mole: Any, method: Any, auxbasis: str | None, grid_level: int) 
         "occupation": np.where(np.arange(n) < mole.nelectron // 2, 2.0, 0.0),
         "orbital_mask": mask,
         "orthonormaliser": transformation,
-        "guess_density": integrals.minao_density(mole),
+        "guess_density": integrals.minao_density(mole, arrays["overlap"]),
         "fitting": fitting,
         "exchange_fitting": exchange,
         **grid.quadrature(mole, grid_level, gradient=method.needs_gradient),
@@ -167,7 +173,7 @@ def pad(system: KohnSham, to: Sizes) -> KohnSham:
     )
 
 
-def _grow(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _grow(array: Leaf, shape: tuple[int, ...]) -> np.ndarray:
     grown = np.zeros(shape, array.dtype)
     grown[tuple(slice(size) for size in array.shape)] = array
     return grown
@@ -189,12 +195,27 @@ def stack(systems: Sequence[KohnSham], *, to: Sizes | None = None) -> KohnSham:
         for system in systems[1:]:
             to = to | sizes(system)
         to = to.bucket()
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *(pad(system, to) for system in systems))
+    # filled in place: at most one padded system exists beside the stack, which may be most of the memory
+    batch = jax.tree.map(lambda leaf: np.empty((len(systems), *leaf.shape), leaf.dtype), pad(systems[0], to))
+    for index, system in enumerate(systems):
+        jax.tree.map(lambda whole, leaf, i=index: whole.__setitem__(i, leaf), batch, pad(system, to))
+    return batch
+
+
+def check(system: KohnSham, **matrices: Any) -> None:
+    """Raise unless JAX runs in 64 bits, the system is a single one, and each matrix has its shape."""
+    require_x64()
+    shape = np.shape(system.overlap)
+    if len(shape) != 2:
+        raise ValueError(f"expected one system, got a stack of {shape[0]}: map over it with jax.vmap")
+    for name, matrix in matrices.items():
+        if np.shape(matrix) != shape:
+            raise ValueError(f"{name} must have the shape {shape} of its system, got {np.shape(matrix)}")
 
 
 def require_x64() -> None:
     """Raise RuntimeError unless JAX runs with 64-bit numbers."""
-    if not jax.config.jax_enable_x64:
+    if jnp.result_type(float) != jnp.float64:
         raise RuntimeError(
             "jaxphys.dft needs float64: call jax.config.update('jax_enable_x64', True) before the first "
             "JAX computation, or set the environment variable JAX_ENABLE_X64=1"

@@ -25,3 +25,8 @@ def self_consistency(system: KohnSham, fock: Float[Array, "n n"]) -> Float[Array
 def elements(system: KohnSham) -> Float[Array, ""]:
     """Number of matrix elements that are not padding, ()."""
     return jnp.sum(jnp.diagonal(system.overlap) > 0).astype(jnp.float64) ** 2
+
+
+def safe_root(mean_square: Float[Array, ""]) -> Float[Array, ""]:
+    """Square root with slope zero at zero, where a norm has its minimum and the root's slope is infinite."""
+    return jnp.where(mean_square > 0, jnp.sqrt(jnp.where(mean_square > 0, mean_square, 1.0)), 0.0)

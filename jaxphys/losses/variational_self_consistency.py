@@ -6,25 +6,40 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxphys.dft import KohnSham, energy_and_fock
+from jaxphys.dft import KohnSham, energy_and_fock, orbitals
 from jaxphys.dft import density as density_of
 from jaxphys.losses.ground_state_energy import first_order
-from jaxphys.losses.self_consistency import elements
+from jaxphys.losses.self_consistency import elements, safe_root
 
 
 def variational_self_consistency(
-    system: KohnSham, fock: Float[Array, "n n"], *, energy_weight: float = 1.0
+    system: KohnSham,
+    fock: Float[Array, "n n"],
+    *,
+    energy_weight: float = 1.0,
+    orbital_weight: float = 0.3,
+    virtuals: int = 4,
 ) -> Float[Array, ""]:
-    """RMS(Ĥ − F[P̂]) + w (E_KS[P̂] − E_KS[P̂]₀) in Ha, (), with P̂ = P(Ĥ); its value is that of the first term.
+    """RMS(R) + v RMS(Ĉᵀ R Ĉ) + w (E_KS[P̂] − E_KS[P̂]₀) in Ha, (), with R = Ĥ − F[P̂] and P̂ = P(Ĥ).
 
-    system: one molecule; fock: Ĥ, (n, n) in Ha. Detached: F[P̂] in the residual, and the energy's own value
-    E₀, which differs between molecules and means nothing here. The energy's gradient, tr(F dP̂), needs
-    no derivative of F, so that a step costs one Fock build. Zero value and gradient exactly at a solution.
-    Source: this project; the residual of a displaced charge nearly cancels, its energy does not.
+    system: one molecule; fock: Ĥ, (n, n) in Ha. Detached: F[P̂] and the predicted orbitals Ĉ in the residuals,
+    and the energy's own value E₀, which differs between molecules and means nothing here; the value is
+    that of the residuals. The energy's gradient, tr(F dP̂), needs no derivative of F, so that a step costs
+    one Fock build. The energy moves the occupied orbitals, the residual carries the whole matrix along;
+    its second form, in the occupied and the lowest `virtuals` orbitals, does not lose the frontier levels
+    among thousands of matrix elements (v = orbital_weight, w = energy_weight).
+    Value and gradient are zero at a solution, and only there.
+    Source: this project. The residual of a displaced charge nearly cancels, its energy does not.
     """
     density = density_of(system, fock)
     derivative = jax.lax.stop_gradient(energy_and_fock(system, jax.lax.stop_gradient(density))[1])
-    mean_square = jnp.sum((fock - derivative) ** 2) / elements(system)
-    # the root's slope is infinite at zero, where the gradient of a norm is rightly zero
-    residual = jnp.where(mean_square > 0, jnp.sqrt(jnp.where(mean_square > 0, mean_square, 1.0)), 0.0)
-    return residual + energy_weight * first_order(derivative, density)
+    residual = fock - derivative
+    loss = safe_root(jnp.sum(residual**2) / elements(system))
+    if orbital_weight:
+        _, coefficients = orbitals(system, jax.lax.stop_gradient(fock))
+        chosen = jnp.arange(len(fock)) < jnp.sum(system.occupation > 0) + virtuals
+        chosen &= system.orbital_mask
+        coefficients = jnp.where(chosen, coefficients, 0.0)
+        between = coefficients.T @ residual @ coefficients
+        loss += orbital_weight * safe_root(jnp.sum(between**2) / jnp.sum(chosen) ** 2)
+    return loss + energy_weight * first_order(derivative, density)

@@ -94,8 +94,8 @@ class HamiltonianModel(nn.Module):
         scalars = nn.Embed(120, config.channels, name="species")(nodes["numbers"])
         features = jnp.zeros((len(scalars), (config.lmax + 1) ** 2, config.channels), scalars.dtype)
         features = features.at[:, 0].set(scalars)
-        for _ in range(config.layers):
-            features = Convolution(config)(features, edges)
+        for layer in range(config.layers):
+            features = Convolution(config, scalars_only=layer == 0)(features, edges)
         pair, onsite = PairBlocks(config)(features, edges)
         turn = _block_rotations(config.slots, rotations)
         pair = turn.mT @ pair @ turn
@@ -140,18 +140,25 @@ def _edge_features(features: Array, edges: Edges, lmax: int) -> o2.Features:
 
 
 class Convolution(nn.Module):
-    """One round of messages, summed over neighbours, and a gated update of each atom."""
+    """One round of messages, summed over neighbours, and a gated update of each atom.
+
+    scalars_only: the features have l = 0 only, so in the edge frame m = 0 only.
+    """
 
     config: HamiltonianConfig
+    scalars_only: bool = False
 
     @nn.compact
     def __call__(self, features: Float[Array, "v m c"], edges: Edges) -> Float[Array, "v m c"]:
         config = self.config
         lmax, channels = config.lmax, config.channels
+        count = 1 if self.scalars_only else lmax + 1
         parts = _edge_features(features, edges, lmax)
-        hidden = o2.O2Linear((config.hidden,) + (config.hidden // 2,) * lmax)(parts)
+        hidden = o2.O2Linear(((config.hidden,) + (config.hidden // 2,) * lmax)[:count])(parts[:count])
         hidden = o2.O2Gate()(hidden, edges.radial)
-        message = o2.O2Linear(tuple((lmax + 1 - m) * channels for m in range(lmax + 1)))(hidden)
+        widths = tuple((lmax + 1 - m) * channels for m in range(lmax + 1))
+        message = o2.O2Linear(widths[:count])(hidden)
+        message += [jnp.zeros((len(parts[0]), 2, width), parts[0].dtype) for width in widths[count:]]
         back = rotate(o2.join_by_l(message, lmax), edges.rotations, inverse=True)
         total = jax.ops.segment_sum(back * edges.mask[:, None, None], edges.receivers, len(features))
         features = features + 0.3 * total
@@ -167,13 +174,13 @@ class Update(nn.Module):
     def __call__(self, features: Float[Array, "v m c"]) -> Float[Array, "v m c"]:
         config = self.config
         parts = [features[:, l * l : (l + 1) ** 2] for l in range(config.lmax + 1)]
-        mixed = [nn.Dense(config.channels, use_bias=False)(part) for part in parts]
-        norms = [jnp.sum(a * b, axis=1) for a, b in zip(mixed[1:], parts[1:], strict=True)]
+        mixed = [nn.Dense(config.channels, use_bias=False)(part) for part in parts[1:]]
+        norms = [jnp.sum(a * b, axis=1) for a, b in zip(mixed, parts[1:], strict=True)]
         scalars = jnp.concatenate([parts[0][:, 0], *norms], axis=-1)
         hidden = nn.silu(nn.Dense(config.hidden)(nn.LayerNorm()(scalars)))
         gates = jnp.split(nn.Dense((config.lmax + 1) * config.channels)(hidden), config.lmax + 1, axis=-1)
         return jnp.concatenate(
-            [gates[0][:, None], *(g[:, None] * m for g, m in zip(gates[1:], mixed[1:], strict=True))], axis=1
+            [gates[0][:, None], *(g[:, None] * m for g, m in zip(gates[1:], mixed, strict=True))], axis=1
         )
 
 
@@ -195,7 +202,9 @@ class PairBlocks(nn.Module):
             jnp.concatenate(([gated[m]] if m < len(gated) else []) + [multiplied[m]], axis=-1)
             for m in range(len(multiplied))
         ]
-        return self._block(parts, odd, "offsite"), self._block(parts, odd, "onsite") * edges.mask[:, None, None]
+        return self._block(parts, odd, "offsite"), self._block(parts, odd, "onsite") * edges.mask[
+            :, None, None
+        ]
 
     def _block(self, parts: o2.Features, odd: Array, name: str) -> Float[Array, "e b b"]:
         couplings, mirrored = o2.block_couplings(self.config.slots)
@@ -246,14 +255,17 @@ def _block_rotations(slots: tuple[int, ...], rotations: list[Array]) -> Float[Ar
 
 
 def assemble(
-    blocks: tuple[Float[Array, "nodes b b"], Float[Array, "edges b b"]], graph: jraph.GraphsTuple, layout: Layout
+    blocks: tuple[Float[Array, "nodes b b"], Float[Array, "edges b b"]],
+    graph: jraph.GraphsTuple,
+    layout: Layout,
 ) -> Float[Array, "n n"]:
     """Symmetric matrix in PySCF's order from atomic blocks; zero in padded rows and columns."""
     onsite, pair = blocks
     count = len(onsite)
-    index = jnp.zeros((count, count), jnp.int32)
-    index = index.at[graph.receivers, graph.senders].set(count + jnp.arange(len(pair)))
-    index = index.at[jnp.arange(count), jnp.arange(count)].set(jnp.arange(count))
+    index = jnp.diag(jnp.arange(count, dtype=jnp.int32))
+    edges = count + jnp.arange(len(pair), dtype=jnp.int32)
+    # padding edges are self-loops on a padding atom, which no orbital refers to
+    index = index.at[graph.receivers, graph.senders].set(edges)
     real = layout.atom >= 0
     block = index[layout.atom[:, None], layout.atom[None, :]]
     matrix = jnp.concatenate([onsite, pair])[block, layout.slot[:, None], layout.slot[None, :]]

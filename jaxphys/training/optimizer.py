@@ -1,8 +1,11 @@
-"""The optimizer of the experiments: clipped Adam with warm-up and cosine decay."""
+"""The optimizers of the experiments: clipped Adam or Muon with warm-up and cosine decay."""
 
 import math
 
 import optax
+
+ADAM_BESIDE_MUON = 1 / 3
+"""Learning rate of the parameters that Muon leaves to Adam, over Muon's."""
 
 
 def make_optimizer(
@@ -13,8 +16,9 @@ def make_optimizer(
     clip: float | None = 1.0,
     weight_decay: float = 0.0,
     final_fraction: float = 0.01,
+    algorithm: str = "adam",
 ) -> optax.GradientTransformation:
-    """Adam with global-norm clipping, decoupled weight decay, linear warm-up and cosine decay.
+    """Adam or Muon with global-norm clipping, decoupled weight decay, linear warm-up and cosine decay.
 
     learning_rate: the peak, reached after `warmup`.
     steps: length of the run; the rate stays at its final value afterwards.
@@ -22,6 +26,8 @@ def make_optimizer(
     clip: largest global norm of a gradient that passes unscaled; None for no clipping.
     weight_decay: AdamW's coefficient, applied to every parameter.
     final_fraction: the last rate over `learning_rate`, in [0, 1].
+    algorithm: "adam"; or "muon", which orthogonalises the updates of weight matrices (Jordan et al. 2024) and
+        leaves every other parameter to Adam, at a third of the rate.
 
     The rate in use stands in the optimizer's state, so that the training step can report it.
     Raises ValueError for an argument out of range.
@@ -36,11 +42,20 @@ def make_optimizer(
         decay_steps=steps,
         end_value=learning_rate * final_fraction,
     )
+    methods = {
+        "adam": lambda learning_rate: optax.adamw(learning_rate, weight_decay=weight_decay),
+        "muon": lambda learning_rate: optax.contrib.muon(
+            learning_rate,
+            weight_decay=weight_decay,
+            adam_weight_decay=weight_decay,
+            adam_learning_rate=ADAM_BESIDE_MUON * learning_rate,
+        ),
+    }
+    if algorithm not in methods:
+        raise ValueError(f"algorithm must be 'adam' or 'muon', received {algorithm!r}")
     return optax.chain(
         optax.identity() if clip is None else optax.clip_by_global_norm(clip),
-        optax.scale_by_adam(),
-        optax.add_decayed_weights(weight_decay) if weight_decay else optax.identity(),
-        optax.inject_hyperparams(optax.scale_by_learning_rate)(learning_rate=schedule),
+        optax.inject_hyperparams(methods[algorithm])(learning_rate=schedule),
     )
 
 

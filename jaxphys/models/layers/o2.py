@@ -61,6 +61,8 @@ class O2Gate(nn.Module):
             scales = nn.Dense(sum(widths), name="radial")(factors)[:, None]
             offsets = np.cumsum([0, *widths])
             parts = [part * scales[..., a:b] for part, a, b in zip(parts, offsets, offsets[1:], strict=False)]
+        if len(parts) == 1:
+            return [nn.silu(parts[0])]
         gates = nn.sigmoid(nn.Dense(sum(widths[1:]), name="gate")(parts[0]))
         offsets = np.cumsum([0, *widths[1:]])
         gated = [part * gates[..., a:b] for part, a, b in zip(parts[1:], offsets, offsets[1:], strict=False)]
@@ -73,8 +75,9 @@ def products(left: Features, right: Features) -> tuple[Features, Float[Array, "e
     With z = cosine + i·sine, z_a z_b has M = a + b and z_a z̄_b has M = a − b.
     """
     top = len(left) - 1
-    found: list[list[Array]] = [[] for _ in range(2 * top + 1)]
-    odd = []
+    none = left[0][:, :, :0]
+    found: list[list[Array]] = [[none if m == 0 else jnp.tile(none, (1, 2, 1))] for m in range(2 * top + 1)]
+    odd = [none]
     for a in range(1, top + 1):
         for b in range(1, a + 1):
             width = min(left[a].shape[-1], right[b].shape[-1])

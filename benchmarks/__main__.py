@@ -1,0 +1,27 @@
+"""Run every benchmark: `python -m benchmarks`, about two minutes on 2 cores."""
+
+from __future__ import annotations
+
+import platform
+from datetime import date
+
+import jax
+import pyscf
+
+from benchmarks import fock
+from jaxphys.training import keep_freed_memory
+
+
+def main() -> None:
+    """Print each figure beside its peer's."""
+    jax.config.update("jax_enable_x64", True)
+    keep_freed_memory()
+    print(
+        f"# jaxphys benchmarks, {date.today()}, {platform.machine()}, Python {platform.python_version()}, "
+        f"jax {jax.__version__} on {jax.default_backend()}, PySCF {pyscf.__version__}\n"
+    )
+    print(fock.run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Entry points: `python -m experiments.<name>` does a whole job and leaves a table, plots and checkpoints."""

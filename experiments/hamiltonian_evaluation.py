@@ -1,0 +1,216 @@
+"""Evaluation of `experiments.hamiltonian` against converged DFT: the table, the plots, results.json."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.hamiltonian_data import EVALUATION_BATCH, Examples, map_batches
+from experiments.hamiltonian_training import predict
+from jaxphys import dft, report
+from jaxphys.data import Method
+from jaxphys.metrics import hamiltonian_metrics, scf_cycles
+from jaxphys.models import HamiltonianConfig
+from jaxphys.molecule import Molecule
+from jaxphys.training import MetricsLog
+from jaxphys.units import HARTREE_IN_EV, HARTREE_IN_KCAL_PER_MOL
+
+MICRO = 1e6
+COLUMNS = {  # heading: metric and factor from atomic units
+    "H (µEh)": ("h_mae", MICRO),
+    "ε occ (µEh)": ("orbital_energy_mae", MICRO),
+    "C (%)": ("orbital_similarity", 100.0),
+    "HOMO (µEh)": ("homo", MICRO),
+    "LUMO (µEh)": ("lumo", MICRO),
+    "gap (µEh)": ("gap", MICRO),
+    "E (kcal/mol)": ("energy_error", HARTREE_IN_KCAL_PER_MOL),
+    "SCF cycles": ("scf_cycles", 1.0),
+}
+SETTINGS = {
+    "zero-shot": "zero-shot",
+    "control": "control: labels only",
+    "residual": "self-consistency",
+    "variational": "variational",
+}
+Results = dict[str, dict[str, Any]]
+
+
+def evaluate(
+    config: HamiltonianConfig,
+    params: dict[str, Any],
+    examples: Examples,
+    molecules: list[Molecule],
+    method: Method,
+) -> Results:
+    """Metrics of each set of parameters: {setting: {metric: one value a molecule}}, orbital energies, one error matrix."""
+
+    def one(params: Any, example: Examples) -> dict[str, Any]:
+        fock = predict(config, params, example)
+        energies, _ = dft.orbitals(example.system, fock)
+        return {
+            "metrics": hamiltonian_metrics(example.system, fock, example.solution),
+            "orbital_energies": energies,
+            "fock": fock,
+        }
+
+    results: Results = {"names": {"molecules": [molecule.name for molecule in molecules]}}
+    firsts = _first_of_each(molecules)
+    results["reference"] = {
+        "orbital_energies": _occupied_and_lumo(examples.solution.orbital_energies, examples.system),
+        "minao_cycles": {m: _cycles(molecules[i], None, method) for m, i in firsts.items()},
+    }
+    for setting, value in params.items():
+        # the parameters travel with the examples, so that all settings share one compiled program
+        tiled = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(examples), *leaf.shape)), value)
+        found = map_batches(jax.vmap(lambda pair: one(*pair)), (tiled, examples), EVALUATION_BATCH)
+        results[setting] = {name: np.asarray(values) for name, values in found["metrics"].items()}
+        results[setting]["predicted"] = _occupied_and_lumo(found["orbital_energies"], examples.system)
+        sizes = {m: int(np.sum(np.diagonal(examples.system.overlap[i]) > 0)) for m, i in firsts.items()}
+        focks = {m: np.asarray(found["fock"][i])[: sizes[m], : sizes[m]] for m, i in firsts.items()}
+        results[setting]["scf_cycles"] = {
+            m: _cycles(molecules[i], focks[m], method) for m, i in firsts.items()
+        }
+        last = list(firsts)[-1]
+        label = np.asarray(examples.solution.fock[firsts[last]])[: sizes[last], : sizes[last]]
+        results[setting]["error_matrix"] = np.abs(focks[last] - label)
+    return results
+
+
+def _first_of_each(molecules: list[Molecule]) -> dict[str, int]:
+    firsts: dict[str, int] = {}
+    for index, molecule in enumerate(molecules):
+        firsts.setdefault(molecule.name, index)
+    return firsts
+
+
+def _cycles(molecule: Molecule, fock: np.ndarray | None, method: Method) -> int:
+    return scf_cycles(
+        molecule,
+        fock,
+        basis=method.basis,
+        xc=method.xc,
+        auxbasis=method.auxbasis,
+        grid_level=method.grid_level,
+    )
+
+
+def _occupied_and_lumo(energies: Any, system: dft.KohnSham) -> list[np.ndarray]:
+    """Orbital energies up to the LUMO, in eV, an array a molecule."""
+    counts = np.sum(np.asarray(system.occupation) > 0, axis=-1)
+    return [np.asarray(e)[: n + 1] * HARTREE_IN_EV for e, n in zip(energies, counts, strict=True)]
+
+
+def write_report(
+    out: Path,
+    results: dict[str, Results],
+    *,
+    run_config: dict[str, Any],
+    seconds: dict[str, float],
+    total: float,
+) -> None:
+    """Leave table.md, results.json and the plots in the run folder, and print the table."""
+    conditions = (
+        f"preset {run_config['preset']}, seed {run_config['seed']}, {os.cpu_count()} CPU cores, "
+        f"{jax.device_count()} {jax.default_backend()} device(s), {total / 60:.1f} minutes this time"
+    )
+    text = [f"# Hamiltonian prediction without labels\n\n{conditions}\n"]
+    titles = {
+        "test": "Molecules it saw without labels, new geometries",
+        "larger": "Larger molecules it never saw",
+    }
+    for role, found in results.items():
+        text.append(f"## {titles[role]}\n\n{_table(found, seconds)}\n")
+    text.append(
+        "Mean absolute errors against converged DFT; C is the similarity of occupied orbitals, E the energy\n"
+    )
+    text.append(
+        "of the predicted density above the ground state; SCF cycles: what PySCF needs from the prediction.\n"
+    )
+    page = "\n".join(text)
+    (out / "table.md").write_text(page)
+    print("\n" + page)
+    report.save_json(out / "results.json", _summary(results, run_config, seconds))
+    _plots(out, results["test"])
+    print(f"table, plots, checkpoints: {out}")
+
+
+def _settings(found: Results) -> list[str]:
+    return [setting for setting in SETTINGS if setting in found]
+
+
+def _table(found: Results, seconds: dict[str, float]) -> str:
+    names = list(dict.fromkeys(found["names"]["molecules"]))
+    rows = []
+    for name in [*names, *(["mean"] if len(names) > 1 else [])]:
+        for setting in _settings(found):
+            values = [
+                report.format_number(_mean(found, setting, metric, name) * f)
+                for metric, f in COLUMNS.values()
+            ]
+            rows.append([name, SETTINGS[setting], *values, f"{seconds[setting]:.0f}"])
+    for setting in _settings(found)[1:]:
+        ratios = [
+            ""
+            if metric in ("orbital_similarity", "scf_cycles", "energy_error")
+            else report.format_number(
+                _mean(found, "zero-shot", metric, "mean") / _mean(found, setting, metric, "mean")
+            )
+            + "×"
+            for metric, _ in COLUMNS.values()
+        ]
+        rows.append(["gain", SETTINGS[setting], *ratios, ""])
+    return report.format_table(rows, ["molecule", "setting", *COLUMNS, "seconds"])
+
+
+def _mean(found: Results, setting: str, metric: str, name: str) -> float:
+    """Mean over the geometries of one molecule; for "mean", the mean of the molecules' means."""
+    molecules = np.array(found["names"]["molecules"])
+    chosen = list(dict.fromkeys(molecules)) if name == "mean" else [name]
+    values = found[setting][metric]
+    if isinstance(values, dict):
+        return float(np.mean([values[m] for m in chosen]))
+    return float(np.mean([np.mean(values[molecules == m]) for m in chosen]))
+
+
+def _summary(
+    results: dict[str, Results], run_config: dict[str, Any], seconds: dict[str, float]
+) -> dict[str, Any]:
+    """Means of every metric in atomic units, a setting and molecule; what `predict` compares residuals with."""
+    summary: dict[str, Any] = {"config": run_config, "seconds": seconds}
+    for role, found in results.items():
+        names = [*dict.fromkeys(found["names"]["molecules"]), "mean"]
+        metrics = [m for m, v in found["zero-shot"].items() if m not in ("predicted", "error_matrix")]
+        summary[role] = {
+            setting: {name: {m: _mean(found, setting, m, name) for m in metrics} for name in names}
+            for setting in _settings(found)
+        }
+        summary[role]["minao SCF cycles"] = found["reference"]["minao_cycles"]
+    return summary
+
+
+def _plots(out: Path, found: Results) -> None:
+    last = found["names"]["molecules"][-1]
+    report.plot_matrices(
+        out / "matrix_error.png",
+        {SETTINGS[s]: found[s]["error_matrix"] for s in _settings(found)},
+        unit=f"|Ĥ − H| of {last} (Eh)",
+    )
+    reference = np.concatenate(found["reference"]["orbital_energies"])
+    report.plot_parity(
+        out / "orbital_energies.png",
+        {SETTINGS[s]: (reference, np.concatenate(found[s]["predicted"])) for s in _settings(found)},
+        label="orbital energy, occupied and LUMO (eV)",
+        title="Predicted against converged DFT",
+    )
+    curves = {}
+    for stage in ("labels", "control", "residual", "variational"):
+        lines = [line for line in MetricsLog(out / stage / "metrics.jsonl").read() if line.get("loss")]
+        curves[stage] = ([line["step"] for line in lines], [line["loss"] for line in lines])
+    report.plot_curves(
+        out / "loss.png", curves, xlabel="step", ylabel="loss of its own law", title="Training"
+    )
