@@ -40,7 +40,7 @@ def compilations() -> Iterator[list[str]]:
     events: list[str] = []
     active = True
 
-    def listen(event: str, duration: float, **_: Any) -> None:
+    def listen(event: str, duration_secs: float, **_: Any) -> None:
         if active and event.endswith("backend_compile_duration"):
             events.append(event)
 

@@ -27,7 +27,7 @@ from experiments.hamiltonian_presets import PRESETS, Preset
 from experiments.hamiltonian_training import LAWS, initial_params, run_stage
 from jaxphys.dft.basis import shell_momenta
 from jaxphys.models import HamiltonianConfig
-from jaxphys.training import data_mesh, keep_freed_memory
+from jaxphys.training import data_mesh, prepare_cpu
 
 ARMS = ("control", "residual", "variational")
 
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; errors of the user end in one line and status 2."""
     options = _parser().parse_args(arguments)
     jax.config.update("jax_enable_x64", True)  # jaxphys.dft is float64; the network stays float32
-    keep_freed_memory()
+    prepare_cpu()
     try:
         if options.command == "predict":
             predict_files(options.checkpoint, options.files, out=options.out)
@@ -103,14 +103,8 @@ def run(name: str, *, seed: int, out: Path, data: Path | None, resume: bool) -> 
 
 
 def _model_config(preset: Preset, geometries: Geometries) -> HamiltonianConfig:
-    elements = sorted(
-        {
-            int(z)
-            for field in dataclasses.fields(geometries)
-            for m in getattr(geometries, field.name)
-            for z in m.numbers
-        }
-    )
+    roles = (geometries.labelled, geometries.unlabelled, geometries.test, geometries.larger)
+    elements = sorted({int(z) for molecules in roles for molecule in molecules for z in molecule.numbers})
     shells = tuple((z, shell_momenta(z, preset.method.basis)) for z in elements)
     return HamiltonianConfig(shells=shells, **preset.model)
 
@@ -158,8 +152,8 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser(
         "predict",
         help="apply a trained model to molecules of your own",
-        description="Orbital energies, total energy, dipole and Fock matrix of the molecules in XYZ files, and how\n"
-        "far to trust them: the residual ‖F[P̂] − Ĥ‖, which needs no label.",
+        description="Orbital energies, total energy, dipole and Fock matrix of molecules in XYZ files, and\n"
+        "how far to trust them: the residual ‖F[P̂] − Ĥ‖, which needs no label.",
         formatter_class=argparse.RawTextHelpFormatter,
     )
     predict.set_defaults(command="predict")
@@ -167,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         "--checkpoint",
         type=Path,
         required=True,
-        help="run folder, or one of its stages (default stage: variational)",
+        help="run folder (its variational stage), or the folder of one stage",
     )
     predict.add_argument("--out", type=Path, help="folder for the results (default: beside each XYZ file)")
     predict.add_argument("files", type=Path, nargs="+", help="XYZ files in Å")

@@ -50,8 +50,8 @@ def sample_geometries(preset: Preset, seed: int) -> Geometries:
     """Thermal geometries of the preset's molecules; the four roles never share one."""
 
     def sample(smiles: Sequence[str], count: int, role: int) -> list[Molecule]:
-        kwargs = {"temperature": preset.temperature, "seed": 4 * seed + role}
-        return [molecule for name in smiles for molecule in thermal(name, count, **kwargs)]
+        own = 4 * seed + role
+        return [m for name in smiles for m in thermal(name, count, temperature=preset.temperature, seed=own)]
 
     return Geometries(
         labelled=sample(preset.labelled, preset.labelled_geometries, 0),
@@ -62,10 +62,10 @@ def sample_geometries(preset: Preset, seed: int) -> Geometries:
 
 
 def read_geometries(folder: Path) -> Geometries:
-    """Geometries from labelled.xyz, unlabelled.xyz, test.xyz and, if there, larger.xyz; Å, many frames a file."""
+    """Geometries from labelled.xyz, unlabelled.xyz, test.xyz and, if there, larger.xyz."""
     if not folder.is_dir():
         raise ValueError(
-            f"--data must name a folder with labelled.xyz, unlabelled.xyz and test.xyz, got {folder}"
+            f"--data must be a folder with labelled.xyz, unlabelled.xyz and test.xyz, got {folder}"
         )
     roles = {}
     for role in ("labelled", "unlabelled", "test", "larger"):
@@ -88,7 +88,7 @@ def _named(molecule: Molecule) -> Molecule:
 def make_examples(
     molecules: list[Molecule], method: Method, config: HamiltonianConfig, *, labels: Path | None = None
 ) -> Examples:
-    """Integrals, graphs and guesses of the molecules, padded to the largest; labels through the cache `labels`."""
+    """Integrals, graphs and guesses, padded to the largest molecule; labels through the cache `labels`."""
     systems = build_systems(molecules, method)
     solution = None
     stacked = dft.stack(systems)
@@ -131,7 +131,7 @@ def take(examples: Any, indices: Any) -> Any:
 
 
 def map_batches(function: Any, examples: Any, batch: int) -> Any:
-    """A jitted function of stacked examples applied to a few at a time; the last batch is filled by repetition."""
+    """A jitted function of stacked examples applied to a few at a time; the last batch repeats one."""
     count = len(jax.tree.leaves(examples)[0])
     jitted = jax.jit(function)
     parts = [

@@ -47,7 +47,7 @@ def evaluate(
     molecules: list[Molecule],
     method: Method,
 ) -> Results:
-    """Metrics of each set of parameters: {setting: {metric: one value a molecule}}, orbital energies, one error matrix."""
+    """Metrics of each set of parameters: {setting: {metric: one value a molecule}}, levels, one error."""
 
     def one(params: Any, example: Examples) -> dict[str, Any]:
         fock = predict(config, params, example)
@@ -61,7 +61,7 @@ def evaluate(
     results: Results = {"names": {"molecules": [molecule.name for molecule in molecules]}}
     firsts = _first_of_each(molecules)
     results["reference"] = {
-        "orbital_energies": _occupied_and_lumo(examples.solution.orbital_energies, examples.system),
+        "orbital_energies": _valence_levels(examples.solution.orbital_energies, examples.system),
         "minao_cycles": {m: _cycles(molecules[i], None, method) for m, i in firsts.items()},
     }
     for setting, value in params.items():
@@ -69,7 +69,7 @@ def evaluate(
         tiled = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(examples), *leaf.shape)), value)
         found = map_batches(jax.vmap(lambda pair: one(*pair)), (tiled, examples), EVALUATION_BATCH)
         results[setting] = {name: np.asarray(values) for name, values in found["metrics"].items()}
-        results[setting]["predicted"] = _occupied_and_lumo(found["orbital_energies"], examples.system)
+        results[setting]["predicted"] = _valence_levels(found["orbital_energies"], examples.system)
         sizes = {m: int(np.sum(np.diagonal(examples.system.overlap[i]) > 0)) for m, i in firsts.items()}
         focks = {m: np.asarray(found["fock"][i])[: sizes[m], : sizes[m]] for m, i in firsts.items()}
         results[setting]["scf_cycles"] = {
@@ -99,10 +99,14 @@ def _cycles(molecule: Molecule, fock: np.ndarray | None, method: Method) -> int:
     )
 
 
-def _occupied_and_lumo(energies: Any, system: dft.KohnSham) -> list[np.ndarray]:
-    """Orbital energies up to the LUMO, in eV, an array a molecule."""
+def _valence_levels(energies: Any, system: dft.KohnSham) -> list[np.ndarray]:
+    """Energies of the valence orbitals and the LUMO, in eV, an array a molecule.
+
+    The core levels, hundreds of eV below, would hide the others in a plot.
+    """
     counts = np.sum(np.asarray(system.occupation) > 0, axis=-1)
-    return [np.asarray(e)[: n + 1] * HARTREE_IN_EV for e, n in zip(energies, counts, strict=True)]
+    cores = np.sum(np.asarray(system.numbers) > 2, axis=-1)  # a 1s level for each atom of the second row
+    return [np.asarray(e)[c : n + 1] * HARTREE_IN_EV for e, c, n in zip(energies, cores, counts, strict=True)]
 
 
 def write_report(
@@ -180,7 +184,7 @@ def _mean(found: Results, setting: str, metric: str, name: str) -> float:
 def _summary(
     results: dict[str, Results], run_config: dict[str, Any], seconds: dict[str, float]
 ) -> dict[str, Any]:
-    """Means of every metric in atomic units, a setting and molecule; what `predict` compares residuals with."""
+    """Means of every metric in atomic units, a setting and molecule."""
     summary: dict[str, Any] = {"config": run_config, "seconds": seconds}
     for role, found in results.items():
         names = [*dict.fromkeys(found["names"]["molecules"]), "mean"]
@@ -204,7 +208,7 @@ def _plots(out: Path, found: Results) -> None:
     report.plot_parity(
         out / "orbital_energies.png",
         {SETTINGS[s]: (reference, np.concatenate(found[s]["predicted"])) for s in _settings(found)},
-        label="orbital energy, occupied and LUMO (eV)",
+        label="valence and LUMO energy (eV)",
         title="Predicted against converged DFT",
     )
     curves = {}

@@ -38,7 +38,7 @@ def predict_files(checkpoint: Path, files: list[Path], *, out: Path | None) -> N
 
 
 def load_model(checkpoint: Path) -> tuple[Any, HamiltonianConfig, Method, float | None]:
-    """Parameters, sizes and level of theory of a run folder or one of its stages; the run's own test residual."""
+    """Parameters, sizes and level of theory of a run folder or one of its stages."""
     stage = checkpoint / "variational" if (checkpoint / "variational").is_dir() else checkpoint
     params, config, _ = load_params(stage)
     if config.get("experiment") != "hamiltonian":
@@ -71,7 +71,7 @@ def _check(molecule: Molecule, config: HamiltonianConfig, path: Path) -> None:
 def predict_molecule(
     config: HamiltonianConfig, params: Any, method: Method, molecule: Molecule
 ) -> dict[str, Any]:
-    """Predicted matrices (Ha), levels (Ha), energy (Ha), dipole (e·Bohr) and residual (Ha) of one molecule."""
+    """Predicted matrices, levels, energy and residual (Ha) and dipole (e·Bohr) of one molecule."""
     examples = make_examples([molecule], method, config)
 
     @jax.jit

@@ -19,7 +19,6 @@ from jaxphys import losses
 from jaxphys.models import HamiltonianConfig, HamiltonianModel, assemble
 from jaxphys.training import Checkpoints, MetricsLog, create_state, make_optimizer, make_train_step, train
 
-EXCESSIVE_GRADIENT = 10.0  # an update beyond this comes from a closing gap, not from the molecule
 MILLI = 1e3  # the squared residual is summed in mEh², so that its gradients stay above Adam's epsilon
 
 Law = Callable[[Any, Any], Any]  # (one example, its predicted Fock matrix) -> loss
@@ -32,9 +31,10 @@ LAWS: dict[str, Law] = {
 
 
 def predict(config: HamiltonianConfig, params: Any, example: Any) -> Any:
-    """Fock matrix in Ha, (n, n), of one example: the guess plus the model's correction."""
-    blocks = HamiltonianModel(config).apply(params, example.graph)
-    return example.guess + assemble(blocks, example.graph, example.layout).astype(jnp.float64)
+    """Fock matrix in Ha, (n, n), of one example: the model's, or its correction to the guess."""
+    blocks: Any = HamiltonianModel(config).apply(params, example.graph)
+    matrix = assemble(blocks, example.graph, example.layout).astype(jnp.float64)
+    return example.guess + matrix if config.correction else matrix
 
 
 def initial_params(config: HamiltonianConfig, examples: Examples, seed: int) -> Any:
@@ -58,7 +58,10 @@ def run_stage(
     checkpoint_every: int,
     mesh: Mesh | None = None,
 ) -> tuple[Any, float]:
-    """Train on one law, from the folder's newest checkpoint if it has one; averaged parameters and seconds spent."""
+    """Train on one law, from the folder's newest checkpoint if it has one.
+
+    Returns the averaged parameters and the seconds spent in steps.
+    """
 
     def loss_fn(params: Any, batch: Examples, key: Any) -> tuple[Any, Any, dict[str, Any]]:
         values = jax.vmap(lambda example: law(example, predict(config, params, example)))(batch)
@@ -66,7 +69,7 @@ def run_stage(
 
     optimizer = make_optimizer(stage.learning_rate, stage.steps, warmup=0.03, algorithm=stage.algorithm)
     step = make_train_step(
-        loss_fn, optimizer, ema_decay=ema_decay, max_gradient_norm=EXCESSIVE_GRADIENT, mesh=mesh
+        loss_fn, optimizer, ema_decay=ema_decay, max_gradient_norm=stage.excessive, mesh=mesh
     )
     checkpoints = Checkpoints(
         folder / name,

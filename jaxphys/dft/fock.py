@@ -15,12 +15,14 @@ Scalar = Float[Array, ""]
 
 
 def energy_and_fock(system: KohnSham, density: Float[Array, "n n"]) -> tuple[Scalar, Matrix]:
-    """Total energy in Ha, (), and Fock matrix F = ∂E/∂P in Ha, (n, n), of a symmetric density, in one pass.
+    """Total energy in Ha, (), and Fock matrix F = ∂E/∂P in Ha, (n, n), of one density matrix, in one pass.
 
-    E[P] = tr(h P) + ½ tr(J P) − ¼ a tr(K P) + E_xc + E_nuc; closed shell, density-fitted J and K.
+    E[P] = tr(h P) + ½ tr(J P) − ¼ a tr(K P) + E_xc + E_nuc; closed shell, density-fitted J and K. Only the
+    symmetric part of P counts.
     """
     check(system, density=density)
     density = jnp.asarray(density, dtype=jnp.float64)
+    density = 0.5 * (density + density.T)
     coulomb_energy, coulomb = _coulomb(system, density)
     xc_energy, xc_potential = _exchange_correlation(system, density)
     energy = jnp.sum(system.core * density) + coulomb_energy + xc_energy + system.nuclear_repulsion
@@ -34,12 +36,12 @@ def energy_and_fock(system: KohnSham, density: Float[Array, "n n"]) -> tuple[Sca
 
 
 def fock(system: KohnSham, density: Float[Array, "n n"]) -> Matrix:
-    """Fock matrix F[P] in Ha, (n, n), of a symmetric density matrix P, (n, n)."""
+    """Fock matrix F[P] in Ha, (n, n), of a density matrix P, (n, n)."""
     return energy_and_fock(system, density)[1]
 
 
 def energy(system: KohnSham, density: Float[Array, "n n"]) -> Scalar:
-    """Total energy E[P] in Ha, (), of a symmetric density matrix P, (n, n)."""
+    """Total energy E[P] in Ha, (), of a density matrix P, (n, n)."""
     return energy_and_fock(system, density)[0]
 
 

@@ -1,4 +1,4 @@
-"""Self-consistency without its soft directions: the energy moves the density, the residual carries Ĥ along."""
+"""Self-consistency without soft directions: the energy moves the density, the residual carries Ĥ along."""
 
 from __future__ import annotations
 

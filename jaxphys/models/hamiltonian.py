@@ -21,7 +21,8 @@ class HamiltonianConfig:
     """Size of a `HamiltonianModel`.
 
     shells: for each element (atomic number) the angular momenta of its shells in the basis, in PySCF's
-    order; lengths in Å, energies in Ha.
+    order; correction: whether the matrix is to be added to that of a cheap guess, or stands for itself;
+    lengths in Å, energies in Ha.
     """
 
     shells: tuple[tuple[int, tuple[int, ...]], ...]
@@ -32,6 +33,7 @@ class HamiltonianConfig:
     radial: int = 16
     cutoff: float = 12.0
     output_scale: float = 0.05
+    correction: bool = True
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -49,14 +51,15 @@ class Layout(NamedTuple):
 
 
 def orbital_layout(config: HamiltonianConfig, numbers: np.ndarray, n: int | None = None) -> Layout:
-    """Layout of a molecule's orbitals in PySCF's order, padded to n. Raises ValueError for unknown elements."""
+    """Layout of a molecule's orbitals in PySCF's order, padded to n; ValueError for unknown elements."""
     known = dict(config.shells)
     unknown = sorted({int(z) for z in numbers} - set(known))
     if unknown:
         raise ValueError(f"the model knows the elements {sorted(known)}, not {unknown}")
     starts = np.cumsum([0] + [2 * l + 1 for l in config.slots])
     first = {l: config.slots.index(l) for l in set(config.slots)}
-    atom, slot = [], []
+    atom: list[int] = []
+    slot: list[int] = []
     for index, number in enumerate(numbers):
         seen: dict[int, int] = {}
         for l in known[int(number)]:
@@ -113,7 +116,7 @@ class Edges(NamedTuple):
 
 
 class RadialBasis(nn.Module):
-    """Exponential Bernstein functions of the distance with a smooth cutoff (Unke and Meuwly, PhysNet/SpookyNet)."""
+    """Exponential Bernstein functions of the distance with a smooth cutoff (SpookyNet; Unke et al. 2021)."""
 
     count: int
     cutoff: float

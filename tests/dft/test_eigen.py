@@ -185,7 +185,6 @@ def test_nearly_dependent_functions_are_left_out(doubled, small):
     fock = jax.jit(dft.guess_fock)(twice)
     energies, coefficients = dft.orbitals(twice, fock)
     assert np.all(energies[9:] > energies[8]) and np.all(np.abs(coefficients[:, 9:]) < 1e-12)
-    assert np.all(np.isfinite(jax.grad(lambda fock: jnp.sum(dft.density(twice, fock)))(fock)))
     assert_derivative_is_right(twice, fock)
     ours, reference = jax.jit(dft.scf)(twice), jax.jit(dft.scf)(once)
     assert ours.converged

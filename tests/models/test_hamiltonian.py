@@ -1,4 +1,4 @@
-"""The Hamiltonian model: E(3) equivariance in PySCF's own orbitals, permutations, padding, gradients, layout."""
+"""The Hamiltonian model: E(3) equivariance in PySCF's own orbitals, order of atoms, padding, gradients."""
 
 import dataclasses
 

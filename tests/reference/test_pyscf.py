@@ -1,4 +1,4 @@
-"""Energies, Fock matrices and converged solutions against PySCF, with the same basis, fitting, grid and functional.
+"""Energies, Fock matrices and solutions against PySCF: same basis, fitting, grid and functional.
 
 PySCF screens what is small, so agreement is not to the last digit.
 """
@@ -6,6 +6,7 @@ PySCF screens what is small, so agreement is not to the last digit.
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from molecules import HYDROGEN_IODIDE, SMALL
@@ -72,54 +73,71 @@ def assert_same_map(method, density, energy, fock, name):
     assert np.max(np.abs(fock - method.get_fock(dm=density, vhf=potential))) < CLOSE, name
 
 
-def assert_same_maps(cases, xc):
-    """At the superposed atomic densities and at converged ones; returns the methods and the solutions."""
+def energies_and_focks(systems, densities):
+    """Of densities without padding."""
+    batch = dft.stack(systems)
+    padded = np.zeros_like(batch.overlap)
+    for whole, density in zip(padded, densities, strict=True):
+        whole[: len(density), : len(density)] = density
+    energies, focks = jax.jit(jax.vmap(dft.energy_and_fock))(batch, jnp.asarray(padded))
+    return [(e, f[: len(p), : len(p)]) for e, f, p in zip(energies, focks, densities, strict=True)]
+
+
+def converged_densities(cases, xc):
+    """Our solutions, each compared with PySCF's."""
+    systems = [ours(case, xc) for case in cases.values()]
+    solutions = jax.jit(jax.vmap(dft.scf))(dft.stack(systems))
+    densities = []
+    for i, (name, case) in enumerate(cases.items()):
+        n = len(systems[i].overlap)
+        densities.append(solutions.density[i, :n, :n])
+        method = theirs(case, xc)
+        energy = method.kernel()
+        assert method.converged and solutions.converged[i], name
+        assert abs(solutions.energy[i] - energy) < CLOSE, name
+        levels = solutions.orbital_energies[i, :n]
+        np.testing.assert_allclose(levels, method.mo_energy, atol=1e-7, err_msg=name)
+        dipole = dft.dipole(systems[i], densities[i])
+        expected = method.dip_moment(unit="AU", verbose=0)
+        np.testing.assert_allclose(dipole, expected, atol=1e-6, err_msg=name)
+    return densities
+
+
+def assert_same_maps(cases, xc, densities):
+    """E and F of given densities and of superposed atoms."""
     systems = [ours(case, xc) for case in cases.values()]
     methods = [theirs(case, xc) for case in cases.values()]
-    batch = dft.stack(systems)
-    energies, focks = jax.jit(jax.vmap(dft.energy_and_fock))(batch, jax.numpy.asarray(batch.guess_density))
-    solutions = jax.jit(jax.vmap(dft.scf))(batch)
-    unpadded = []
-    for i, (name, system, method) in enumerate(zip(cases, systems, methods, strict=True)):
-        n = len(system.overlap)
-        real = (slice(n), slice(n))
-        guess = np.asarray(method.get_init_guess(key="minao"))
-        np.testing.assert_allclose(system.guess_density, guess, atol=1e-10, err_msg=name)
-        assert_same_map(method, guess, energies[i], focks[i][real], name)
-        solution = jax.tree.map(lambda leaf, i=i: leaf[i], solutions)
-        assert solution.converged, name
-        assert_same_map(method, solution.density[real], solution.energy, solution.fock[real], name)
-        unpadded.append(solution)
-    return systems, methods, unpadded
+    guesses = [system.guess_density for system in systems]
+    for name, method, guess in zip(cases, methods, guesses, strict=True):
+        np.testing.assert_allclose(guess, method.get_init_guess(key="minao"), atol=1e-10, err_msg=name)
+    for chosen in (guesses, densities):
+        found = energies_and_focks(systems, chosen)
+        for name, method, density, (energy, fock) in zip(cases, methods, chosen, found, strict=True):
+            assert_same_map(method, density, energy, fock, name)
 
 
-def assert_same_solution(system, method, solution, name):
-    energy, n = method.kernel(), len(system.overlap)
-    assert method.converged, name
-    assert abs(solution.energy - energy) < CLOSE, name
-    np.testing.assert_allclose(solution.orbital_energies[:n], method.mo_energy, atol=1e-7, err_msg=name)
-    dipole = dft.dipole(system, solution.density[:n, :n])
-    np.testing.assert_allclose(dipole, method.dip_moment(unit="AU", verbose=0), atol=1e-6, err_msg=name)
+@pytest.fixture(scope="module")
+def fifteen():
+    return {name: Case(molecule) for name, molecule in SMALL.items()}
+
+
+@pytest.fixture(scope="module")
+def densities(fifteen):
+    return converged_densities(fifteen, "pbe")
 
 
 @pytest.mark.parametrize("xc", FUNCTIONALS)
-def test_fifteen_molecules(xc):
-    cases = {name: Case(molecule) for name, molecule in SMALL.items()}
-    found = list(zip(cases, *assert_same_maps(cases, xc), strict=True))
-    # a quarter of the molecules for each functional: the iteration itself knows nothing of it
-    for name, system, method, solution in found[FUNCTIONALS.index(xc) :: len(FUNCTIONALS)]:
-        assert_same_solution(system, method, solution, name)
+def test_energies_and_fock_matrices_of_fifteen_molecules(fifteen, densities, xc):
+    assert_same_maps(fifteen, xc, densities)
 
 
 def test_other_basis_and_fitting_sets_core_potentials_and_grids():
-    found = zip(OTHERS, *assert_same_maps(OTHERS, "b3lyp5"), strict=True)
-    for name, system, method, solution in found:
-        assert_same_solution(system, method, solution, name)
+    assert_same_maps(OTHERS, "b3lyp5", converged_densities(OTHERS, "b3lyp5"))
 
 
 def test_default_fitting_set_depends_on_the_functional():
     hybrid, pure = (ours(Case(SMALL["water"], auxbasis=None), xc) for xc in ("b3lyp5", "pbe"))
     assert len(pure.fitting) < len(hybrid.fitting)
     method = theirs(Case(SMALL["water"], auxbasis=None), "pbe")
-    energy, fock = jax.jit(dft.energy_and_fock)(pure, jax.numpy.asarray(pure.guess_density))
+    energy, fock = jax.jit(dft.energy_and_fock)(pure, jnp.asarray(pure.guess_density))
     assert_same_map(method, pure.guess_density, energy, fock, "water")

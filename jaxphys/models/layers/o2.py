@@ -1,4 +1,4 @@
-"""Layers on features in edge frames, where what is left of E(3) is O(2): turns about the edge and mirrors through it.
+"""Layers in edge frames, where what is left of E(3) is O(2): turns about the edge, mirrors through it.
 
 A feature set is a list over m = 0…lmax of arrays (e, k, c): k = 1 for m = 0, else k = 2 for the
 components +m (cosine, even under the mirror) and −m (sine, odd). A real matrix that acts on c alone is
