@@ -27,7 +27,7 @@ from experiments.hamiltonian_presets import PRESETS, Preset
 from experiments.hamiltonian_training import LAWS, initial_params, run_stage
 from jaxphys.dft.basis import shell_momenta
 from jaxphys.models import HamiltonianConfig
-from jaxphys.training import data_mesh, prepare_cpu
+from jaxphys.training import data_mesh, keep_freed_memory, limit_lapack
 
 ARMS = ("control", "residual", "variational")
 
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; errors of the user end in one line and status 2."""
     options = _parser().parse_args(arguments)
     jax.config.update("jax_enable_x64", True)  # jaxphys.dft is float64; the network stays float32
-    prepare_cpu()
+    limit_lapack()
     try:
         if options.command == "predict":
             predict_files(options.checkpoint, options.files, out=options.out)
@@ -73,6 +73,7 @@ def run(name: str, *, seed: int, out: Path, data: Path | None, resume: bool) -> 
     _say(started, f"integrals of {len(geometries.unlabelled)} unlabelled geometries")
     unlabelled = make_examples(geometries.unlabelled, method, config)
 
+    keep_freed_memory()  # from here on; what the integrals took goes back to the system
     mesh = data_mesh() if jax.device_count() > 1 else None
     common: dict[str, Any] = {
         "config": config,

@@ -109,7 +109,7 @@ def make_examples(
         system=system,
         graph=jax.tree.map(jnp.asarray, stack_graphs(graphs)),
         layout=jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *layouts),
-        guess=map_batches(lambda e: jax.vmap(dft.guess_fock)(e), system, EVALUATION_BATCH),
+        guess=map_batches(jax.jit(jax.vmap(dft.guess_fock)), system, EVALUATION_BATCH),
         solution=solution,
     )
 
@@ -131,11 +131,10 @@ def take(examples: Any, indices: Any) -> Any:
 
 
 def map_batches(function: Any, examples: Any, batch: int) -> Any:
-    """A jitted function of stacked examples applied to a few at a time; the last batch repeats one."""
+    """A function of stacked examples applied to a few at a time; the last batch repeats one."""
     count = len(jax.tree.leaves(examples)[0])
-    jitted = jax.jit(function)
     parts = [
-        jitted(take(examples, np.minimum(np.arange(start, start + batch), count - 1)))
+        function(take(examples, np.minimum(np.arange(start, start + batch), count - 1)))
         for start in range(0, count, batch)
     ]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.hamiltonian_data import EVALUATION_BATCH, Examples, map_batches
@@ -49,36 +49,40 @@ def evaluate(
 ) -> Results:
     """Metrics of each set of parameters: {setting: {metric: one value a molecule}}, levels, one error."""
 
-    def one(params: Any, example: Examples) -> dict[str, Any]:
+    def one(params: Any, example: Examples) -> tuple[dict[str, Any], Any, Any]:
         fock = predict(config, params, example)
         energies, _ = dft.orbitals(example.system, fock)
-        return {
-            "metrics": hamiltonian_metrics(example.system, fock, example.solution),
-            "orbital_energies": energies,
-            "fock": fock,
-        }
+        return hamiltonian_metrics(example.system, fock, example.solution), energies, fock
 
-    results: Results = {"names": {"molecules": [molecule.name for molecule in molecules]}}
+    solve = jax.jit(jax.vmap(one, in_axes=(None, 0)))
     firsts = _first_of_each(molecules)
-    results["reference"] = {
-        "orbital_energies": _valence_levels(examples.solution.orbital_energies, examples.system),
-        "minao_cycles": {m: _cycles(molecules[i], None, method) for m, i in firsts.items()},
+    labels = {name: _own(examples, index, examples.solution.fock) for name, index in firsts.items()}
+    results: Results = {
+        "names": {"molecules": [molecule.name for molecule in molecules]},
+        "reference": {
+            "orbital_energies": _valence_levels(examples.solution.orbital_energies, examples.system),
+            "scf_cycles": {name: _cycles(molecules[index], None, method) for name, index in firsts.items()},
+        },
     }
     for setting, value in params.items():
-        # the parameters travel with the examples, so that all settings share one compiled program
-        tiled = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(examples), *leaf.shape)), value)
-        found = map_batches(jax.vmap(lambda pair: one(*pair)), (tiled, examples), EVALUATION_BATCH)
-        results[setting] = {name: np.asarray(values) for name, values in found["metrics"].items()}
-        results[setting]["predicted"] = _valence_levels(found["orbital_energies"], examples.system)
-        sizes = {m: int(np.sum(np.diagonal(examples.system.overlap[i]) > 0)) for m, i in firsts.items()}
-        focks = {m: np.asarray(found["fock"][i])[: sizes[m], : sizes[m]] for m, i in firsts.items()}
-        results[setting]["scf_cycles"] = {
-            m: _cycles(molecules[i], focks[m], method) for m, i in firsts.items()
-        }
+        metrics, energies, focks = map_batches(partial(solve, value), examples, EVALUATION_BATCH)
+        shown = {name: _own(examples, index, focks) for name, index in firsts.items()}
         last = list(firsts)[-1]
-        label = np.asarray(examples.solution.fock[firsts[last]])[: sizes[last], : sizes[last]]
-        results[setting]["error_matrix"] = np.abs(focks[last] - label)
+        results[setting] = {
+            **{name: np.asarray(values) for name, values in metrics.items()},
+            "scf_cycles": {
+                name: _cycles(molecules[firsts[name]], fock, method) for name, fock in shown.items()
+            },
+            "predicted": _valence_levels(energies, examples.system),
+            "error_matrix": np.abs(shown[last] - labels[last]),
+        }
     return results
+
+
+def _own(examples: Examples, index: int, matrices: Any) -> np.ndarray:
+    """One example's matrix without padding."""
+    n = int(np.sum(np.diagonal(examples.system.overlap[index]) > 0))
+    return np.asarray(matrices[index])[:n, :n]
 
 
 def _first_of_each(molecules: list[Molecule]) -> dict[str, int]:
@@ -152,23 +156,21 @@ def _table(found: Results, seconds: dict[str, float]) -> str:
     rows = []
     for name in [*names, *(["mean"] if len(names) > 1 else [])]:
         for setting in _settings(found):
-            values = [
-                report.format_number(_mean(found, setting, metric, name) * f)
-                for metric, f in COLUMNS.values()
-            ]
-            rows.append([name, SETTINGS[setting], *values, f"{seconds[setting]:.0f}"])
+            values = [_mean(found, setting, metric, name) * factor for metric, factor in COLUMNS.values()]
+            cells = map(report.format_number, values)
+            rows.append([name, SETTINGS[setting], *cells, f"{seconds[setting]:.0f}"])
     for setting in _settings(found)[1:]:
-        ratios = [
-            ""
-            if metric in ("orbital_similarity", "scf_cycles", "energy_error")
-            else report.format_number(
-                _mean(found, "zero-shot", metric, "mean") / _mean(found, setting, metric, "mean")
-            )
-            + "×"
-            for metric, _ in COLUMNS.values()
-        ]
-        rows.append(["gain", SETTINGS[setting], *ratios, ""])
+        gains = [_gain(found, setting, metric) for metric, _ in COLUMNS.values()]
+        rows.append(["gain", SETTINGS[setting], *gains, ""])
     return report.format_table(rows, ["molecule", "setting", *COLUMNS, "seconds"])
+
+
+def _gain(found: Results, setting: str, metric: str) -> str:
+    """How many times lower the mean error is than zero-shot; empty for what is no error of one size."""
+    if metric in ("orbital_similarity", "scf_cycles", "energy_error"):
+        return ""
+    ratio = _mean(found, "zero-shot", metric, "mean") / _mean(found, setting, metric, "mean")
+    return f"{report.format_number(ratio)}×"
 
 
 def _mean(found: Results, setting: str, metric: str, name: str) -> float:
@@ -193,7 +195,7 @@ def _summary(
             setting: {name: {m: _mean(found, setting, m, name) for m in metrics} for name in names}
             for setting in _settings(found)
         }
-        summary[role]["minao SCF cycles"] = found["reference"]["minao_cycles"]
+        summary[role]["scf_cycles from minao"] = found["reference"]["scf_cycles"]
     return summary
 
 

@@ -35,7 +35,7 @@ def assert_derivative_is_right(system, fock, seed=0):
     rng = np.random.default_rng(seed)
     cotangent, direction = symmetric(rng, len(fock)), symmetric(rng, len(fock))
     function = jax.jit(lambda fock: jnp.sum(cotangent * dft.density(system, fock)))
-    expected = slope(lambda h: function(fock + h * direction), 1e-4)
+    expected = slope(lambda h: function(fock + h * direction), 3e-5)
     np.testing.assert_allclose(jnp.sum(jax.grad(function)(fock) * direction), expected, rtol=1e-8)
 
 
@@ -186,6 +186,6 @@ def test_nearly_dependent_functions_are_left_out(doubled, small):
     energies, coefficients = dft.orbitals(twice, fock)
     assert np.all(energies[9:] > energies[8]) and np.all(np.abs(coefficients[:, 9:]) < 1e-12)
     assert_derivative_is_right(twice, fock)
-    ours, reference = jax.jit(dft.scf)(twice), jax.jit(dft.scf)(once)
-    assert ours.converged
-    np.testing.assert_allclose(ours.energy, reference.energy, atol=2e-9)
+    found = jax.jit(jax.vmap(dft.scf))(dft.stack([once, twice]))
+    assert np.all(found.converged)
+    np.testing.assert_allclose(found.energy[1], found.energy[0], atol=2e-9)
