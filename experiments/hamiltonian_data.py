@@ -17,6 +17,7 @@ from jaxphys import dft
 from jaxphys.data import Method, build_systems, label, read_xyz, thermal
 from jaxphys.models import HamiltonianConfig, Layout, orbital_layout
 from jaxphys.molecule import Molecule, stack_graphs, to_graph
+from jaxphys.training import release_freed_memory
 
 EVALUATION_BATCH = 4
 
@@ -105,6 +106,7 @@ def make_examples(
     layouts = [orbital_layout(config, m.numbers, n) for m in molecules]
     system = jax.tree.map(jnp.asarray, stacked)
     del stacked
+    release_freed_memory()  # of the single systems, as much as the stack
     return Examples(
         system=system,
         graph=jax.tree.map(jnp.asarray, stack_graphs(graphs)),

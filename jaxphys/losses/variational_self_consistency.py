@@ -28,7 +28,8 @@ def variational_self_consistency(
     one Fock build. The energy moves the occupied orbitals, the residual carries the whole matrix along;
     its second form, in the occupied and the lowest `virtuals` orbitals, does not lose the frontier levels
     among thousands of matrix elements (v = orbital_weight, w = energy_weight).
-    Value and gradient are zero at a solution, and only there.
+    Value and gradient are zero at a solution, and only there. Where `virtuals` cuts a degenerate level,
+    the orbital term depends on the eigensolver's choice within it.
     Source: this project. The residual of a displaced charge nearly cancels, its energy does not.
     """
     density = density_of(system, fock)

@@ -6,6 +6,7 @@ from jaxphys.training.checkpoint import load_params as load_params
 from jaxphys.training.cpu import keep_freed_memory as keep_freed_memory
 from jaxphys.training.cpu import limit_lapack as limit_lapack
 from jaxphys.training.cpu import prepare_cpu as prepare_cpu
+from jaxphys.training.cpu import release_freed_memory as release_freed_memory
 from jaxphys.training.log import MetricsLog as MetricsLog
 from jaxphys.training.loop import train as train
 from jaxphys.training.optimizer import make_optimizer as make_optimizer

@@ -26,7 +26,7 @@ def limit_lapack() -> threadpool_limits:
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep large freed blocks for the next step; True if it could be done.
+    """Let glibc keep large freed blocks for the next step; True if it could be done. Call it first of all.
 
     XLA allocates the temporaries of a program anew at each call. glibc gives blocks beyond 32 MB back to the
     system at once, and every step then spends its time on page faults.
@@ -38,3 +38,13 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def release_freed_memory() -> bool:
+    """Give what is free now back to the system, once, e.g. after the data are made; True if it could be done."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return bool(ctypes.CDLL("libc.so.6").malloc_trim(0))
+    except (OSError, AttributeError):
+        return False
