@@ -1,6 +1,6 @@
 """Train a Hamiltonian predictor on a physical law, without labels, and see what it gains.
 
-    python -m experiments.hamiltonian                 # quick preset: 10 minutes and 6 GB on 2 CPU cores
+    python -m experiments.hamiltonian                 # quick preset: 9 minutes and 6.5 GB on 2 CPU cores
     python -m experiments.hamiltonian predict --checkpoint runs/hamiltonian-quick-0 molecule.xyz
 
 A model learns Kohn–Sham matrices from a few labelled small molecules, fails on larger ones, and then trains

@@ -48,7 +48,7 @@ PAPER_LABELLED = ("O", "N", "C", "CO", "CN", "CC", "C=O", "C#N", "C=C", "C#C", "
 PAPER_UNLABELLED = ("CCCO", "CC(=O)N", "c1ccccc1", "c1ccoc1", "CC(C)O", "OCCO", "CCOC", "NCC(=O)O")
 
 PRESETS = {
-    # 2 CPU cores, 10 minutes: label four small molecules, learn two larger ones without labels
+    # 2 CPU cores, 9 minutes: label four small molecules, learn two larger ones without labels
     "quick": Preset(
         labelled=("O", "N", "C", "CO"),
         labelled_geometries=20,
@@ -58,7 +58,7 @@ PRESETS = {
         larger=("CCC", "CCN", "CCO"),
         labels=Stage(steps=1000, batch=8, learning_rate=3e-3),
         control=Stage(steps=5200, batch=8, learning_rate=3e-3),
-        residual=Stage(steps=4600, batch=2, learning_rate=3e-3, excessive=1e5),
+        residual=Stage(steps=4600, batch=2, learning_rate=2e-3, excessive=1e4),
         variational=Stage(steps=5000, batch=2, learning_rate=3e-3),
     ),
     # a minute: every part of the experiment, no result to speak of

@@ -41,7 +41,7 @@ def keep_freed_memory() -> bool:
 
 
 def release_freed_memory() -> bool:
-    """Give what is free now back to the system, once, e.g. after the data are made; True if it could be done."""
+    """Give what is free now back to the system, e.g. after the data are made; True if it could be done."""
     if not sys.platform.startswith("linux"):
         return False
     try:
