@@ -1,6 +1,7 @@
 """The Hamiltonian model: E(3) equivariance in PySCF's own orbitals, order of atoms, padding, gradients."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ CONFIG = HamiltonianConfig(
 IMPROPER = Rotation.from_rotvec([0.3, -1.1, 0.7]).as_matrix() @ np.diag([1.0, 1.0, -1.0])
 
 
+@functools.cache
 def _params(config, seed=0):
     graph = jax.tree.map(jnp.asarray, to_graph(np.array([8, 1]), np.eye(2, 3)))
     params = jax.jit(HamiltonianModel(config).init)(jax.random.key(seed), graph)
@@ -33,12 +35,16 @@ def _params(config, seed=0):
     return jax.tree.unflatten(tree, [leaf + 0.1 * rng.standard_normal(leaf.shape) for leaf in leaves])
 
 
+@functools.cache
+def _program(config):
+    """One compiled program a config and shape, whatever the molecule."""
+    return jax.jit(lambda p, g, layout: assemble(HamiltonianModel(config).apply(p, g), g, layout))
+
+
 def _matrix(config, params, numbers, positions, n=None, **sizes):
     graph = jax.tree.map(jnp.asarray, to_graph(numbers, positions, **sizes))
-    layout = orbital_layout(config, numbers, n)
-    return np.asarray(
-        jax.jit(lambda p, g: assemble(HamiltonianModel(config).apply(p, g), g, layout))(params, graph)
-    )
+    layout = jax.tree.map(jnp.asarray, orbital_layout(config, numbers, n))
+    return np.asarray(_program(config)(params, graph, layout))
 
 
 def _molecule(smiles="CO"):

@@ -153,10 +153,18 @@ def test_an_interrupt_outside_the_step_saves(new_run, batch_fn, bits):
     assert bits(checkpoints.restore(state)) == bits(seven)
 
 
+@pytest.fixture
+def terminal():
+    """Signals as in a terminal: a job in the background inherits that SIGINT is ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
-def test_a_signal_lets_the_step_finish_and_saves(number, error, new_run, batch_fn):
+def test_a_signal_lets_the_step_finish_and_saves(number, error, terminal, new_run, batch_fn):
     def batches(t):
         if t == 7:
             os.kill(os.getpid(), number)
@@ -173,7 +181,7 @@ def test_a_signal_lets_the_step_finish_and_saves(number, error, new_run, batch_f
         assert raised.value.code == 128 + signal.SIGTERM
 
 
-def test_a_second_interrupt_does_not_wait_for_the_step(new_run, batch_fn):
+def test_a_second_interrupt_does_not_wait_for_the_step(terminal, new_run, batch_fn):
     def batches(t):
         if t == 7:
             os.kill(os.getpid(), signal.SIGINT)
