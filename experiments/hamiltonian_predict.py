@@ -118,11 +118,5 @@ def _trust(residual: float, usual: float | None) -> str:
     if usual is None:
         return "the run left no residual of its own to compare with"
     ratio = residual / (usual * 1e6)
-    verdict = (
-        "as on its own test molecules, trust it"
-        if ratio < 2
-        else "use with care"
-        if ratio < 5
-        else "do not trust"
-    )
-    return f"{ratio:.1f} times that of its test molecules, {verdict}"
+    verdict = "trust it" if ratio < 2 else "use it with care" if ratio < 5 else "do not trust it"
+    return f"{ratio:.1f} times the mean on the run's own test molecules, {verdict}"
