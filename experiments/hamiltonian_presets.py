@@ -12,8 +12,8 @@ from jaxphys.data import Method
 class Stage:
     """One training run: number of steps, molecules a step, peak learning rate, optimizer.
 
-    excessive: gradients of a larger norm come from a closing gap, not from the molecule, and are skipped. Well
-    above those at the start, or nothing is ever learned: at 1e4 the residual of this preset stood still.
+    excessive: gradients of a larger norm come from a closing gap and are skipped. It must be well above the
+    first ones, or nothing is ever learned: at 1e4 the residual of the quick preset stood still.
     """
 
     steps: int
