@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install experiment test test-slow check benchmarks
+.PHONY: install experiment test check benchmarks
 
 install: $(VENV)/.installed
 
@@ -19,9 +19,6 @@ experiment: install
 
 test: install
 	$(BIN)/python -m pytest $(ARGS)
-
-test-slow: install
-	$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: install
 	$(BIN)/ruff format --check .
