@@ -14,27 +14,40 @@ from pyscf.lib.exceptions import BasisNotFoundError
 from jaxphys.molecule import check_molecule
 
 
-def build_mole(numbers: np.ndarray, positions: np.ndarray, *, charge: int, basis: str) -> gto.Mole:
-    """Closed-shell PySCF molecule in spherical Gaussians, with the basis set's own core potentials.
+def build_mole(
+    numbers: np.ndarray, positions: np.ndarray, *, charge: int, basis: str, spin: int | None = None
+) -> gto.Mole:
+    """PySCF molecule in spherical Gaussians, with the basis set's own core potentials.
 
-    numbers: (n_atoms,) atomic numbers; positions: (n_atoms, 3) in Å.
-    Raises ValueError for an unknown basis, an element the basis lacks, or an odd number of electrons.
+    numbers: (n_atoms,) atomic numbers; positions: (n_atoms, 3) in Å; spin: unpaired electrons, None for a
+    closed shell. Raises ValueError for an unknown basis, an element the basis lacks, or a number of electrons
+    that the spin does not fit.
     """
     check_molecule(numbers, positions, charge)
-    protons, charge = int(np.sum(numbers)), int(charge)
-    electrons = protons - charge
-    if electrons <= 0 or electrons % 2:
-        raise ValueError(
-            f"a closed shell needs an even, positive number of electrons, but this molecule has {electrons} "
-            f"(charge {charge}); give the charge that makes it even, e.g. "
-            f"charge={charge + 1 if electrons > 2 else protons - 2}"
-        )
+    charge = int(charge)
+    _check_spin(int(np.sum(numbers)), charge, spin)
     symbols = [gto.mole._symbol(int(z)) for z in numbers]
     _check_basis(basis, sorted(set(symbols)))
     atoms = [(symbol, tuple(xyz)) for symbol, xyz in zip(symbols, np.asarray(positions), strict=True)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PySCF warns where a light element needs no core potential
-        return gto.M(atom=atoms, charge=charge, basis=basis, ecp=_core_potentials(basis, symbols), verbose=0)
+        potentials = _core_potentials(basis, symbols)
+        return gto.M(atom=atoms, charge=charge, spin=spin or 0, basis=basis, ecp=potentials, verbose=0)
+
+
+def _check_spin(protons: int, charge: int, spin: int | None) -> None:
+    electrons = protons - charge
+    if spin is None and (electrons <= 0 or electrons % 2):
+        raise ValueError(
+            f"a closed shell needs an even, positive number of electrons, but this molecule has {electrons} "
+            f"(charge {charge}); give the charge that makes it even, e.g. "
+            f"charge={charge + 1 if electrons > 2 else protons - 2}, or its unpaired electrons, e.g. spin=1"
+        )
+    if spin is not None and (spin != int(spin) or spin < 0 or spin > electrons or (electrons - spin) % 2):
+        raise ValueError(
+            f"spin is the number of unpaired electrons: with {electrons} electrons it must be one of "
+            f"{', '.join(str(s) for s in range(electrons % 2, min(electrons, 7) + 1, 2))}…, got {spin!r}"
+        )
 
 
 def build_auxiliary(mole: gto.Mole, xc: str, auxbasis: str | None) -> gto.Mole:

@@ -9,22 +9,28 @@ POINTS_PER_BLOCK = 1024
 """Points that are treated together: few enough for the cache, enough for efficient matrix products."""
 
 
-def quadrature(mole: gto.Mole, level: int, *, gradient: bool) -> dict[str, np.ndarray]:
-    """Weights (b, q) of PySCF's default grid and orbitals on it, (b, 1, q, n), in b blocks of q points.
+def quadrature(mole: gto.Mole, level: int, *, gradient: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (b, q) of PySCF's default grid and orbitals on it, (b, 1, n, q), in b blocks of q points.
 
-    With gradient also the orbitals' ∂/∂x, ∂/∂y, ∂/∂z, (b, 4, q, n), in Bohr. The number of points depends on
+    With gradient also the orbitals' ∂/∂x, ∂/∂y, ∂/∂z, (b, 4, n, q), in Bohr. The number of points depends on
     the elements only; the last block is filled up with points of no weight.
     """
     points, weights = becke_grid(mole, level)
-    values = mole.eval_gto("GTOval_sph_deriv1" if gradient else "GTOval_sph", points)
-    values = values.reshape(-1, len(points), mole.nao)
     missing = -len(points) % POINTS_PER_BLOCK
-    values = np.pad(values, [(0, 0), (0, missing), (0, 0)])
-    values = values.reshape(len(values), -1, POINTS_PER_BLOCK, mole.nao)
-    return {
-        "grid_weights": np.pad(weights, (0, missing)).reshape(-1, POINTS_PER_BLOCK),
-        "orbital_values": np.ascontiguousarray(values.swapaxes(0, 1)),
-    }
+    blocks = np.pad(points, [(0, missing), (0, 0)]).reshape(-1, POINTS_PER_BLOCK, 3)
+    name, kinds = ("GTOval_sph_deriv1", 4) if gradient else ("GTOval_sph", 1)
+    values = _aligned((len(blocks), kinds, mole.nao, POINTS_PER_BLOCK))
+    for block, out in zip(blocks, values, strict=True):
+        mole.eval_gto(name, block, out=out)
+    return np.pad(weights, (0, missing)).reshape(-1, POINTS_PER_BLOCK), values
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """An empty array that JAX takes over on a CPU without copying it."""
+    size = int(np.prod(shape))
+    memory = np.empty(size + 8)
+    start = (-memory.ctypes.data % 64) // 8
+    return memory[start : start + size].reshape(shape)
 
 
 def becke_grid(mole: gto.Mole, level: int) -> tuple[np.ndarray, np.ndarray]:

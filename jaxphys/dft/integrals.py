@@ -6,8 +6,6 @@ import numpy as np
 from pyscf import df, gto
 from pyscf.scf import hf
 
-from jaxphys.dft.basis import build_auxiliary
-
 LINEAR_DEPENDENCE = 1e-8
 """Eigenvalues of the overlap below this are left out of the variational space."""
 
@@ -21,9 +19,13 @@ def one_electron(mole: gto.Mole) -> dict[str, np.ndarray]:
     }
 
 
-def density_fitting(mole: gto.Mole, xc: str, auxbasis: str | None) -> np.ndarray:
-    """Whitened three-centre integrals B, (n_aux, n(n+1)/2), i ≥ j packed by rows: (ij|kl) ≈ B_ijᵀ B_kl."""
-    return df.incore.cholesky_eri(mole, auxmol=build_auxiliary(mole, xc, auxbasis))
+def density_fitting(mole: gto.Mole, auxiliary: gto.Mole, *, omega: float = 0.0) -> np.ndarray:
+    """Whitened three-centre integrals B, (n_aux, n(n+1)/2), i ≥ j packed by rows: (ij|kl) ≈ B_ijᵀ B_kl.
+
+    omega: 1/Bohr, of the long-range interaction erf(ωr)/r; 0 is the whole 1/r.
+    """
+    with mole.with_range_coulomb(omega), auxiliary.with_range_coulomb(omega):
+        return df.incore.cholesky_eri(mole, auxmol=auxiliary)
 
 
 def unpack_exchange(packed: np.ndarray, n: int) -> np.ndarray:

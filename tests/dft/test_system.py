@@ -53,7 +53,7 @@ def without_padding(array, padded_size, size):
 def test_padding_is_inert_in_every_function(small, xc, pair):
     systems = [small(molecule, xc=xc) for molecule in pair]
     largest = dft.sizes(systems[1])
-    to = dft.Sizes(7, largest.orbitals + 5, largest.auxiliaries + 64, largest.blocks + 1)
+    to = dft.Sizes(7, largest.orbitals + 5, largest.auxiliaries + 64, largest.blocks + 1, 0, largest.occupied + 3)
     batched = jax.jit(jax.vmap(everything))(dft.stack(systems, to=to))
     for i, system in enumerate(systems):
         n = len(system.overlap)
@@ -72,8 +72,8 @@ def test_stack_pads_to_the_bucket_of_the_largest(small):
     stacked = dft.stack(systems)
     water, methanol = map(dft.sizes, systems)
     assert dft.sizes(stacked) == (water | methanol).bucket()
-    assert (water | methanol) == dft.Sizes(6, 14, methanol.auxiliaries, methanol.blocks)
-    assert dft.sizes(stacked) == dft.Sizes(8, 16, 192, methanol.blocks)
+    assert (water | methanol) == dft.Sizes(6, 14, methanol.auxiliaries, methanol.blocks, 0, 9)
+    assert dft.sizes(stacked) == dft.Sizes(8, 16, 192, methanol.blocks, 0, 12)
     for i, system in enumerate(systems):
         padded = dft.pad(system, dft.sizes(stacked))
         jax.tree.map(np.testing.assert_array_equal, padded, jax.tree.map(lambda leaf, i=i: leaf[i], stacked))
