@@ -1,0 +1,4 @@
+"""Energy functions that need no training: positions in Å in, eV out; and a bridge to ASE."""
+
+from jaxphys.energies.ase_calculator import EnergyCalculator as EnergyCalculator
+from jaxphys.energies.density_functional import dft as dft
