@@ -196,10 +196,12 @@ def test_interrupted_runs_leave_a_file_and_go_on(tmp_path, monkeypatch, capsys, 
 
     def interrupted(frame, recipe):
         if len(solved) == 2:
+            time.sleep(0.5)  # the second is written meanwhile
             os.kill(os.getpid(), number)
         return solve(frame, recipe)
 
     with monkeypatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda _: {0})  # one worker, or more were under way
         patch.setattr(bulk, "_solution", interrupted)
         assert command(source, "--out", str(out)) == 130
     assert "stopped; the same command goes on from here (2 of 4)" in capsys.readouterr().err

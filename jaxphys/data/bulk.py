@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from itertools import islice
 from typing import Any
 
 import jax
 import numpy as np
+from pyscf import lib
 
 from jaxphys import dft
 from jaxphys.data import labels
@@ -19,6 +23,9 @@ from jaxphys.data.label_file import Label
 from jaxphys.data.labels import Method
 from jaxphys.dft.basis import normalise, shell_momenta
 from jaxphys.dft.functionals import functional
+
+COARSE_LEVEL = 1
+"""Grid of the first SCF cycles, where the method's own is finer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,25 +94,38 @@ def check_basis(frames: Iterable[Frame], method: Method) -> None:
             raise errors[0]
 
 
-def solve_frames(frames: Mapping[str, Frame], recipe: Recipe) -> Iterator[tuple[str, Label | Failure]]:
-    """Each molecule's label, or why there is none, under its key, in the order of size.
+def solve_frames(
+    frames: Mapping[str, Frame], recipe: Recipe, *, workers: int | None = None
+) -> Iterator[tuple[str, Label | Failure]]:
+    """Each molecule's label, or why there is none, under its key, about in the order of size.
 
-    One at a time: on a CPU a batch is no faster, and `jax.vmap` copies the orbital values, which are most of
-    the memory. Molecules of one size bucket share one compiled program.
+    Molecules of one size bucket share one compiled program. workers: molecules at a time, by default one for
+    each core. On a CPU that is the way to use all cores: XLA keeps to about one within a molecule, and
+    `jax.vmap` copies the orbital values, which are most of the memory.
     """
-    for key, frame in sorted(frames.items(), key=lambda item: _size(item[1])):
-        try:
-            outcome = _compute(frame, recipe)
-        except Exception as error:  # PySCF, LAPACK and XLA have many kinds: one must not end a night's run
-            outcome = _failure(frame, error)
-        yield key, outcome
+    workers = workers or len(os.sched_getaffinity(0))
+    waiting = iter(sorted(frames.items(), key=lambda item: _size(item[1])))
+    with ThreadPoolExecutor(workers, initializer=_one_thread) as pool:
+        running = {pool.submit(_outcome, frame, recipe): key for key, frame in islice(waiting, workers)}
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                # the next one starts before the caller has written this one
+                for key, frame in islice(waiting, 1):
+                    running[pool.submit(_outcome, frame, recipe)] = key
+                yield running.pop(future), future.result()
 
 
-def bucket(system: dft.KohnSham) -> dft.Sizes:
-    """`Sizes.bucket`, with the grid's blocks rounded as well: they differ from formula to formula."""
-    sizes = dft.sizes(system)
-    step = max(1, 2 ** sizes.blocks.bit_length() // 16)
-    return dataclasses.replace(sizes.bucket(), blocks=-(-sizes.blocks // step) * step)
+def _one_thread() -> None:
+    """PySCF's threads would only be in the way of the other molecules."""
+    lib.num_threads(1)
+
+
+def _outcome(frame: Frame, recipe: Recipe) -> Label | Failure:
+    try:
+        return _compute(frame, recipe)
+    except Exception as error:  # PySCF, LAPACK and XLA have many kinds: one must not end a night's run
+        return _failure(frame, error)
 
 
 def _size(frame: Frame) -> tuple:
@@ -145,19 +165,20 @@ def _compute(frame: Frame, recipe: Recipe) -> Label | Failure:
 def _solution(frame: Frame, recipe: Recipe) -> tuple[dft.SCFResult, dict[str, np.ndarray]]:
     """The solution, converged or not, and what else a label takes from the system."""
     numbers, positions = frame.molecule.numbers, frame.molecule.positions
-    system = dft.kohn_sham(numbers, positions, **_state(frame), **dataclasses.asdict(recipe.method))
+    method = dataclasses.asdict(recipe.method)
+    coarse = COARSE_LEVEL if recipe.method.grid_level > COARSE_LEVEL else None
+    system = dft.kohn_sham(numbers, positions, **_state(frame), **method, coarse_level=coarse, padded=True)
+    n = int(np.sum(np.diagonal(system.overlap) > 0))
     arrays = {
         "numbers": numbers,
         "positions": positions,
-        "overlap": np.asarray(system.overlap),
-        "occupation": np.asarray(system.occupation),
+        "overlap": np.array(system.overlap[:n, :n]),
+        "occupation": np.array(system.occupation[..., :n]),
     }
-    # Each line frees the arrays of the one before: 1.4 GB for a molecule of 17 atoms.
-    system = dft.pad(system, bucket(system))
     system = jax.device_put(system)
     result, dipole = _solve(system, tolerance=recipe.tolerance, max_cycles=recipe.max_cycles)
     arrays["dipole"] = np.asarray(dipole)
-    return _unpad(result, len(arrays["overlap"])), arrays
+    return _unpad(result, n), arrays
 
 
 @functools.partial(jax.jit, static_argnames=("tolerance", "max_cycles"))

@@ -12,13 +12,13 @@ from jaxphys.dft.fock import fock as fock
 from jaxphys.dft.forces import assembled_forces as assembled_forces
 from jaxphys.dft.forces import forces as forces
 from jaxphys.dft.functionals import functional as functional
+from jaxphys.dft.host import kohn_sham as kohn_sham
 from jaxphys.dft.properties import dipole as dipole
 from jaxphys.dft.scf import SCFResult as SCFResult
 from jaxphys.dft.scf import guess_fock as guess_fock
 from jaxphys.dft.scf import scf as scf
 from jaxphys.dft.system import KohnSham as KohnSham
 from jaxphys.dft.system import Sizes as Sizes
-from jaxphys.dft.system import kohn_sham as kohn_sham
 from jaxphys.dft.system import pad as pad
 from jaxphys.dft.system import sizes as sizes
 from jaxphys.dft.system import stack as stack

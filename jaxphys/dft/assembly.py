@@ -29,10 +29,11 @@ from jaxphys.dft.gaussian_integrals import (
     two_centre,
 )
 from jaxphys.dft.grid import POINTS_PER_BLOCK
+from jaxphys.dft.host import occupation_of
 from jaxphys.dft.integrals import LINEAR_DEPENDENCE
 from jaxphys.dft.orbital_values import orbital_values
 from jaxphys.dft.shells import Basis, count_shells, make_shells, pad_shells
-from jaxphys.dft.system import KohnSham, Leaf, occupation_of, require_x64
+from jaxphys.dft.system import KohnSham, Leaf, require_x64
 from jaxphys.units import BOHR_IN_ANGSTROM
 
 MOLECULE = (0.0, 0.0, 3.0)

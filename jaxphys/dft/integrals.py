@@ -11,9 +11,8 @@ LINEAR_DEPENDENCE = 1e-8
 
 
 def one_electron(mole: gto.Mole) -> dict[str, np.ndarray]:
-    """Overlap, core Hamiltonian and dipole integrals (atomic units, origin 0), each (..., n, n)."""
+    """Core Hamiltonian and dipole integrals (atomic units, origin 0), each (..., n, n)."""
     return {
-        "overlap": mole.intor_symmetric("int1e_ovlp"),
         "core": hf.get_hcore(mole),
         "dipole_integrals": mole.intor_symmetric("int1e_r", comp=3),
     }
@@ -30,10 +29,12 @@ def density_fitting(mole: gto.Mole, auxiliary: gto.Mole, *, omega: float = 0.0) 
 
 def unpack_exchange(packed: np.ndarray, n: int) -> np.ndarray:
     """B with full orbital pairs, (n, n_aux, n): this order makes exchange two plain matrix products."""
-    i, j = np.tril_indices(n)
     full = np.empty((n, packed.shape[0], n))
-    full[i, :, j] = packed.T
-    full[j, :, i] = packed.T
+    for i in range(n):
+        start = i * (i + 1) // 2
+        full[i, :, : i + 1] = packed[:, start : start + i + 1]
+    for i in range(n):
+        full[:i, :, i] = full[i, :, :i].T
     return full
 
 

@@ -153,7 +153,7 @@ def _start(system: KohnSham, first: Array) -> _State:
 
 
 def _advance(system: KohnSham, state: _State) -> _State:
-    """One Fock build: by extrapolation, or where that has failed by a step that is taken back if it goes up."""
+    """One Fock build: by extrapolation or, where that has failed, by a step that has to go down."""
     best = state.best
     shifted = best.fock + state.shift * _virtual_projector(system, best.density)
     extrapolated = _extrapolate(state.history, state.cycles, state.since)

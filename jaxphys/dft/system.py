@@ -10,11 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxphys.dft import grid, integrals
-from jaxphys.dft.basis import build_auxiliary, build_mole
-from jaxphys.dft.functionals import functional
-from jaxphys.units import BOHR_IN_ANGSTROM
-
 Leaf = Any  # an array; while JAX maps over a pytree, whatever JAX puts in its place
 
 
@@ -72,14 +67,19 @@ class Sizes:
             atoms=_round_up(self.atoms, 4),
             orbitals=_round_up(self.orbitals, 8),
             auxiliaries=_round_up(self.auxiliaries, 64),
-            blocks=self.blocks,
-            coarse_blocks=self.coarse_blocks,
+            blocks=_round_blocks(self.blocks),
+            coarse_blocks=_round_blocks(self.coarse_blocks),
             occupied=_round_up(self.occupied, 4),
         )
 
 
 def _round_up(value: int, step: int) -> int:
     return -(-value // step) * step
+
+
+def _round_blocks(blocks: int) -> int:
+    """By a sixteenth at most: the grid is most of the work."""
+    return _round_up(blocks, max(1, 2 ** blocks.bit_length() // 16))
 
 
 def sizes(system: KohnSham) -> Sizes:
@@ -92,102 +92,6 @@ def sizes(system: KohnSham) -> Sizes:
         coarse_blocks=system.coarse_weights.shape[-2],
         occupied=system.occupied,
     )
-
-
-def kohn_sham(
-    numbers: Any,
-    positions: Any,
-    *,
-    charge: int = 0,
-    spin: int | None = None,
-    basis: str = "def2-svp",
-    xc: str = "b3lyp5",
-    auxbasis: str | None = None,
-    grid_level: int = 3,
-    coarse_level: int | None = None,
-    integrals: str = "auto",
-) -> KohnSham:
-    """Integrals, fitting tensor and grid of one molecule, computed on the host.
-
-    numbers: (a,) atomic numbers; positions: (a, 3) in Å; charge: total charge in e; spin: the number of
-    unpaired electrons of an open shell (unrestricted), or None for a closed one; basis, auxbasis: any
-    names PySCF knows (auxbasis=None takes the fitted set that belongs to the basis, else an automatic
-    one); xc: a name that `dft.functional` knows; grid_level: 0 (coarse) to 9, PySCF's levels; coarse_level: a lower
-    one on which `scf` does its first cycles, faster to the same end; integrals: "libcint", which is what
-    "auto" takes.
-    Raises ValueError for bad input and RuntimeError when JAX's 64-bit mode is off.
-    """
-    require_x64()
-    if integrals not in ("auto", "libcint"):
-        raise ValueError(f"integrals must be 'auto' or 'libcint', got {integrals!r}")
-    if grid_level not in range(10):
-        raise ValueError(f"grid_level must be an integer from 0 to 9, got {grid_level!r}")
-    if coarse_level is not None and coarse_level not in range(grid_level):
-        raise ValueError(f"coarse_level must be below grid_level {grid_level} or None, got {coarse_level!r}")
-    method = functional(xc)
-    numbers, positions = np.asarray(numbers), np.asarray(positions, dtype=np.float64)
-    mole = build_mole(numbers, positions, charge=charge, spin=spin, basis=basis)
-    arrays = _host_arrays(mole, method, auxbasis, grid_level, coarse_level)
-    occupation = occupation_of(mole, arrays["orbital_mask"], spin)
-    return KohnSham(
-        numbers=np.asarray(numbers, dtype=np.int32),
-        positions=positions / BOHR_IN_ANGSTROM,
-        xc=method.name,
-        occupation=occupation,
-        occupied=int(np.max(np.sum(occupation > 0, axis=-1))),
-        **arrays,
-    )
-
-
-def occupation_of(mole: Any, mask: np.ndarray, spin: int | None) -> np.ndarray:
-    """Electrons in each orbital, (n,), or of each spin (2, n) for an open shell."""
-    unpaired = spin or 0
-    counts = [(mole.nelectron + unpaired) // 2, (mole.nelectron - unpaired) // 2]
-    if counts[0] > mask.sum():
-        raise ValueError(
-            f"{mole.nelectron} electrons do not fit into the {mask.sum()} independent orbitals of basis "
-            f"{mole.basis!r}; take a larger basis or a higher charge"
-        )
-    order = np.arange(len(mask))
-    if spin is None:
-        return np.where(order < counts[0], 2.0, 0.0)
-    return np.stack([np.where(order < count, 1.0, 0.0) for count in counts])
-
-
-def _host_arrays(
-    mole: Any, method: Any, auxbasis: str | None, grid_level: int, coarse_level: int | None
-) -> dict[str, np.ndarray]:
-    arrays = integrals.one_electron(mole)
-    n = mole.nao
-    transformation, mask = integrals.orthonormaliser(arrays["overlap"])
-    auxiliary = build_auxiliary(mole, method.pyscf_name, auxbasis)
-    fitting = integrals.density_fitting(mole, auxiliary)
-    none = np.zeros((n, 0, n))
-    exchange = integrals.unpack_exchange(fitting, n) if method.exact_exchange else none
-    long_range = none
-    if method.range_separation:
-        packed = integrals.density_fitting(mole, auxiliary, omega=method.range_separation.omega)
-        long_range = integrals.unpack_exchange(packed, n)
-    return arrays | {
-        "nuclear_charges": mole.atom_charges().astype(np.float64),
-        "nuclear_repulsion": np.float64(mole.energy_nuc()),
-        "orbital_mask": mask,
-        "orthonormaliser": transformation,
-        "guess_density": integrals.minao_density(mole, arrays["overlap"]),
-        "fitting": fitting,
-        "exchange_fitting": exchange,
-        "long_range_fitting": long_range,
-        **_quadratures(mole, method, grid_level, coarse_level),
-    }
-
-
-def _quadratures(mole: Any, method: Any, level: int, coarse_level: int | None) -> dict[str, np.ndarray]:
-    weights, values = grid.quadrature(mole, level, gradient=method.needs_gradient)
-    coarse = weights[:0], values[:0]
-    if coarse_level is not None:
-        coarse = grid.quadrature(mole, coarse_level, gradient=method.needs_gradient)
-    names = ("grid_weights", "orbital_values", "coarse_weights", "coarse_values")
-    return dict(zip(names, (weights, values, *coarse), strict=True))
 
 
 def pad(system: KohnSham, to: Sizes) -> KohnSham:
@@ -221,11 +125,14 @@ def pad(system: KohnSham, to: Sizes) -> KohnSham:
         "coarse_weights": (c, system.coarse_weights.shape[1]),
         "coarse_values": (c, system.coarse_values.shape[1], n, system.coarse_values.shape[3]),
     }
-    arrays = {name: _grow(getattr(system, name), shape) for name, shape in shapes.items()}
+    arrays = {name: grow(getattr(system, name), shape) for name, shape in shapes.items()}
     return KohnSham(xc=system.xc, occupied=to.occupied, **arrays)
 
 
-def _grow(array: Leaf, shape: tuple[int, ...]) -> np.ndarray:
+def grow(array: Leaf, shape: tuple[int, ...]) -> Leaf:
+    """The array in the corner of one of zeros, or itself where it has the shape."""
+    if array.shape == shape:
+        return array
     grown = np.zeros(shape, array.dtype)
     grown[tuple(slice(size) for size in array.shape)] = array
     return grown

@@ -8,7 +8,7 @@ import sys
 import scipy.linalg  # noqa: F401  its LAPACK is the one that JAX calls; only a loaded library can be limited
 from threadpoolctl import threadpool_limits
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 
 
 def prepare_cpu() -> None:
@@ -37,7 +37,9 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+    # other arenas than the first, which threads would get, map every large block anew
+    settings = {_M_ARENA_MAX: 1, _M_MMAP_THRESHOLD: 2**31 - 1, _M_TRIM_THRESHOLD: 2**31 - 1}
+    return all([bool(mallopt(name, value)) for name, value in settings.items()])
 
 
 def release_freed_memory() -> bool:

@@ -140,7 +140,7 @@ def test_padding_and_batches():
 def test_gradient():
     """Random combinations of integrals, against finite differences of libcint's."""
     mole, auxiliary = build(NUMBERS[:3], POSITIONS[:3], "def2-svp", "weigend")
-    (basis, auxbasis, positions, charges, n, m), expected = inputs(mole, auxiliary, (0, 2), (1, 3))
+    (basis, auxbasis, positions, charges, n, m), expected = inputs(mole, auxiliary, (0, 2), (3,))
     random = np.random.default_rng(0)
     mask = {name: array != 0 for name, array in expected.items()}
     weights = {name: random.normal(size=array.shape) * mask[name] for name, array in expected.items()}

@@ -44,23 +44,26 @@ def energy_of_vector(name, spins):
 
 
 @functools.cache
-def _compiled(name, spins):
-    energy = energy_of_vector(name, spins)
-    first = jax.jit(jax.vmap(jax.value_and_grad(energy)))
-    second = jax.vmap(jax.hessian(energy))
-    # of two spins XLA compiles it far longer than the operations one by one take
-    return first, jax.jit(second) if spins == 1 else second
+def value_and_gradient(name, spins):
+    """Of vectors of variables (points, v), as they are compiled for use."""
+    return jax.jit(jax.vmap(jax.value_and_grad(energy_of_vector(name, spins))))
+
+
+@functools.cache
+def hessian(name, spins):
+    """Of vectors of variables (points, v); what takes time is compiling it."""
+    second = jax.vmap(jax.hessian(energy_of_vector(name, spins)))
+    return jax.jit(second, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def derivatives(name, spins, variables):
     """All of them at variables (v, points), by automatic differentiation."""
     n, points = count(name, spins), variables.shape[1]
-    first, second = _compiled(name, spins)
     padding = max(PADDED - points, 0) if spins == 1 else 0
     vectors = jnp.asarray(np.pad(variables[:n], [(0, 0), (0, padding)], mode="edge").T)
-    energy, gradient = first(vectors)
+    energy, gradient = value_and_gradient(name, spins)(vectors)
     i, j = np.triu_indices(n)
-    rows = np.concatenate([energy[None], gradient.T, np.asarray(second(vectors))[:, i, j].T])
+    rows = np.concatenate([energy[None], gradient.T, np.asarray(hessian(name, spins)(vectors))[:, i, j].T])
     return rows[:, :points]
 
 
