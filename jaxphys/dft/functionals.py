@@ -71,9 +71,9 @@ class Functional:
     polarised_energy: Callable[..., Array]
     exact_exchange: float
     needs_gradient: bool
+    needs_kinetic: bool
+    range_separation: RangeSeparation | None
     pyscf_name: str
-    needs_kinetic: bool = False
-    range_separation: RangeSeparation | None = None
 
 
 Exchange = Callable[[Unpolarised], Points]
@@ -153,9 +153,9 @@ def _functional(
         polarised_energy=polarised_energy,
         exact_exchange=exact_exchange,
         needs_gradient=needs_gradient,
-        pyscf_name=name,
         needs_kinetic=needs_kinetic,
         range_separation=range_separation,
+        pyscf_name=name,
     )
 
 
