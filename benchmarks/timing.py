@@ -22,7 +22,7 @@ class Timing:
     warm: float
 
 
-def measure(function: Callable[..., Any], *arguments: Any) -> Timing:
+def measure(function: Callable[..., Any], *arguments: Any, repeats: int = REPEATS) -> Timing:
     """Time a call whose result may be JAX arrays; it is waited for."""
 
     def once() -> float:
@@ -31,7 +31,7 @@ def measure(function: Callable[..., Any], *arguments: Any) -> Timing:
         return time.perf_counter() - start
 
     first = once()
-    return Timing(first, float(np.median([once() for _ in range(REPEATS)])))
+    return Timing(first, float(np.median([once() for _ in range(repeats)])))
 
 
 @contextmanager

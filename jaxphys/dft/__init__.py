@@ -2,12 +2,14 @@
 
 from jaxphys.dft.assembly import Setup as Setup
 from jaxphys.dft.assembly import assemble as assemble
+from jaxphys.dft.assembly import batch_size as batch_size
 from jaxphys.dft.assembly import setup as setup
 from jaxphys.dft.assembly import stack_setups as stack_setups
 from jaxphys.dft.eigen import density as density
 from jaxphys.dft.eigen import orbitals as orbitals
 from jaxphys.dft.fock import energy as energy
 from jaxphys.dft.fock import energy_and_fock as energy_and_fock
+from jaxphys.dft.fock import energy_and_fock_of_orbitals as energy_and_fock_of_orbitals
 from jaxphys.dft.fock import fock as fock
 from jaxphys.dft.forces import assembled_forces as assembled_forces
 from jaxphys.dft.forces import forces as forces

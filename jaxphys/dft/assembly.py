@@ -267,3 +267,24 @@ def _pad_setup(setup: Setup, sizes: dict[str, int], counts: dict[str, dict]) -> 
         xc=setup.xc,
         occupied=sizes["occupied"],
     )
+
+
+def batch_size(setups: Sequence[Setup], memory: float) -> int:
+    """How many of these molecules `scf(assemble(...))` can do at once in so much memory, GB.
+
+    Counted are the arrays of the padded systems and of their making. Raises ValueError where not even one
+    fits, with what to lower.
+    """
+    one = jax.tree.map(lambda leaf: leaf[0], stack_setups(setups))
+    positions = jax.ShapeDtypeStruct((*one.numbers.shape, 3), np.float64)
+    system = jax.eval_shape(assemble, one, positions)
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(system))
+    # orbital values and fitting tensors exist twice while they are made
+    needed = 2.2e-9 * size
+    if needed > memory:
+        raise ValueError(
+            f"one molecule needs about {needed:.2g} GB, more than the {memory:g} GB given; lower the grid "
+            f"level ({system.grid_weights.size} points) or take a smaller basis "
+            f"({len(system.overlap)} orbitals)"
+        )
+    return int(memory / needed)

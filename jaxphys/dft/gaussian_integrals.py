@@ -29,8 +29,8 @@ from jaxphys.dft.shells import Basis, solid_harmonics
 TILE = 4096
 """Combinations of primitives (of both sides of an integral, where it has two) that are treated together."""
 
-HIGHEST_ORBITAL, HIGHEST_AUXILIARY = 3, 4
-"""The angular momenta that the tests cover."""
+HIGHEST_ORBITAL, HIGHEST_AUXILIARY = 4, 6
+"""Angular momenta that were compared with libcint; nothing else limits them."""
 
 
 def overlap_kinetic_dipole(

@@ -49,7 +49,7 @@ def expansion(
 
     exponent: p in 1/Bohr²; from_a, from_b: P − A and P − B in Bohr; result: (i, j, n, direction, t). The
     Hermite Gaussian of degree n is (∂/∂P)^n exp(−p (x − P)²).
-    McMurchie, Davidson, J. Comput. Phys. 26, 218 (1978), eq. 2.20.
+    Helgaker, Jørgensen, Olsen, Molecular Electronic-Structure Theory (2000), section 9.5.1.
     """
     half, degrees = 0.5 / exponent, jnp.arange(1.0, la + lb + 1)[:, None, None]
     none = jnp.zeros((1, *from_a.shape))

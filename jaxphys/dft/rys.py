@@ -13,11 +13,11 @@ WIDTH = 0.5
 """Length of one interval of t in the tables."""
 
 DEGREE = 8
-"""Degree of the polynomials on one interval: on these intervals the next term is below 1e-14 of the first."""
+"""Degree of the polynomials on one interval; the next term is below 1e-14 of the first."""
 
 
 def roots_and_weights(
-    count: int, t: Float[Array, "..."]
+    count: int, t: Float[Array, " ..."]
 ) -> tuple[Float[Array, "{count} ..."], Float[Array, "{count} ..."]]:
     """Nodes u in (0, 1) and weights w with Σ_i w_i u_i^k = F_k(t) for every k < 2 count, at any t ≥ 0.
 
@@ -49,7 +49,7 @@ def roots_and_weights(
 
 @functools.cache
 def _tables(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients of x^d, (d, nodes then weights, interval), −1 < x < 1; t u and √t w at large t, (2, count).
+    """Coefficients of x^d, (d, nodes then weights, interval), |x| < 1; t u and √t w at large t, (2, count).
 
     The polynomials have the exact values at Chebyshev's points.
     """

@@ -19,8 +19,8 @@ class Shells:
     """The shells of one molecule that share an angular momentum and a number of primitives.
 
     A shell's functions are Σ_k c_k exp(−α_k r²) times the 2l+1 real solid harmonics (`solid_harmonics`) of
-    the vector from its centre, in PySCF's order. Padded shells have zero coefficients, exponents of one, centre
-    zero, and the number of orbitals as `first`, which is past the end.
+    the vector from its centre, in PySCF's order. Padded shells have zero coefficients, exponents of one,
+    centre zero, and the number of orbitals as `first`, which is past the end.
     """
 
     centre: Leaf  # (s,) index of the atom
@@ -54,7 +54,7 @@ def make_shells(mole: gto.Mole) -> Basis:
 
 
 def pad_shells(basis: Basis, counts: dict[tuple[int, int], int], orbitals: int) -> Basis:
-    """The same shells in larger arrays, of so many by (l, number of primitives), in a system of `orbitals`."""
+    """The same shells in larger arrays: counts by (l, number of primitives), in a system of `orbitals`."""
     own = {(shells.l, shells.exponents.shape[1]): shells for shells in basis}
     padded = []
     for (l, primitives), count in sorted(counts.items()):

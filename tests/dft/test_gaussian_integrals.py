@@ -20,7 +20,7 @@ POSITIONS = np.array([[0.0, 0.0, 0.0], [0.1, 1.2, 0.1], [-0.2, -0.9, 1.4], [0.9,
 def build(numbers, positions, basis, auxbasis):
     """A PySCF molecule and its auxiliary one."""
     atoms = list(zip(numbers, positions, strict=True))
-    mole = gto.M(atom=atoms, basis=basis, spin=sum(numbers) % 2, verbose=0)
+    mole = gto.M(atom=atoms, basis=basis, spin=None, verbose=0)
     return mole, df.make_auxmol(mole, auxbasis)
 
 
@@ -169,9 +169,11 @@ def test_gradient():
     np.testing.assert_allclose(gradient(jnp.asarray(positions)), differences, rtol=0, atol=1e-8 * size)
 
 
-def test_high_momenta_are_refused():
-    mole, auxiliary = build([8], POSITIONS[:1], "def2-svp", "def2-universal-jkfit")
-    with pytest.raises(ValueError, match="angular momentum 4"):
-        integrals.overlap_kinetic_dipole(
-            make_shells(auxiliary), jnp.asarray(mole.atom_coords()), auxiliary.nao
-        )
+def test_highest_momenta():
+    """Functions g and i; what is higher is refused."""
+    mole, auxiliary = build(["O", "O"], POSITIONS[:2], {"O": [[4, [1.1, 1.0]]]}, {"O": [[6, [0.9, 1.0]]]})
+    (basis, auxbasis, positions, _, n, m), expected = inputs(mole, auxiliary, (4,), (6,))
+    three_centre = jax.jit(integrals.three_centre, static_argnums=(3, 4))
+    compare({"three": three_centre(basis, auxbasis, positions, n, m)}, {"three": expected["three"]})
+    with pytest.raises(ValueError, match="angular momentum 6"):
+        integrals.overlap_kinetic_dipole(auxbasis, jnp.asarray(positions), m)
