@@ -22,6 +22,7 @@ from jaxphys.dft.shell_loops import (
     Orbitals,
     Row,
     Table,
+    Term,
     Vector,
     along,
     near,
@@ -63,7 +64,9 @@ def grid_gradient(
     filling = -len(kept) % POINTS_PER_BLOCK
     rows = np.pad(points[kept], [(0, filling), (0, 0)], mode="edge").reshape(-1, POINTS_PER_BLOCK, 3)
     factors = np.pad(weights[kept], (0, filling)).reshape(-1, POINTS_PER_BLOCK)
-    molecule = jax.device_put((padded_orbitals(mole), [_pad(c) for c in coefficients]))
+    # XLA multiplies by a transposed matrix at half its speed
+    padded = [(c, np.ascontiguousarray(c.T)) for c in map(_pad, coefficients)]
+    molecule = jax.device_put((padded_orbitals(mole), padded))
 
     def evaluate(rows: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, ...]:
         return jax.device_get(_block(method, *molecule, np.ascontiguousarray(rows.T), factors))
@@ -79,22 +82,24 @@ def grid_gradient(
 
 def _compact_order(points: Float[np.ndarray, "g 3"]) -> np.ndarray:
     """An order of the points in which neighbours follow each other: Morton's curve through 32³ boxes."""
-    low, size = points.min(axis=0), np.ptp(points, axis=0) + 1e-9
-    spread = [sum((number >> bit & 1) << 3 * bit for bit in range(5)) for number in range(32)]
-    boxes = np.array(spread, np.uint16)[(32 * ((points - low) / size)).astype(np.int8)]
-    return np.argsort(boxes[:, 0] | boxes[:, 1] << 1 | boxes[:, 2] << 2, kind="stable")
+    spread = np.array([sum((box >> bit & 1) << 3 * bit for bit in range(5)) for box in range(32)], np.uint16)
+    key = np.zeros(len(points), np.uint16)
+    for axis, row in enumerate(points.T):
+        low, high = row.min(), row.max()
+        key |= spread[((row - low) * (32 / (high - low + 1e-6))).astype(np.uint8)] << axis
+    return np.argsort(key, kind="stable")
 
 
 def _pad(coefficients: np.ndarray) -> np.ndarray:
     n, o = coefficients.shape
-    return np.pad(coefficients, [(0, round_up(n, 64) - n), (0, round_up(o, 16) - o)])
+    return np.pad(coefficients, [(0, round_up(n, 32) - n), (0, round_up(o, 8) - o)])
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _block(
     method: Functional,
     orbitals: Orbitals,
-    coefficients: list[Float[Array, "n _"]],
+    coefficients: list[tuple[Array, Array]],
     points: Float[Array, "3 q"],
     weights: Float[Array, " q"],
 ) -> tuple[Float[Array, "a 3"], Float[Array, "3 q"], Float[Array, " q"]]:
@@ -103,39 +108,40 @@ def _block(
     With the occupied orbitals ψ and Y = P φ, ρ is Σ f ψ², ∇ρ is 2 Y·∇φ and τ is ½ Σ f |∇ψ|². Their cotangents
     a, b and t give those of φ, 2 a Y + P (2 b·∇φ), and of ∇φ, 2 b Y + t P ∇φ.
     """
-    here = near(orbitals, points, len(coefficients[0]))
+    here = near(orbitals, points, len(coefficients[0][0]))
     densities, rho = _densities(coefficients, table(here, values))
-    gradient = tau = None
+    axes, gradient, tau = _axes(jnp.ones_like(weights)), None, None
+    flows: list[list[Table]] = []
     if method.needs_gradient:
         gradient = 2.0 * jnp.stack([jnp.stack(pull(here, [(None, y)], [])[0]) for y in densities])
     if method.needs_kinetic:
-        axes = _axes(jnp.ones_like(weights))
-        flows, squares = zip(*(_densities(coefficients, table(here, along(x))) for x in axes), strict=True)
-        tau = 0.5 * sum(squares)
+        moved = [_densities(coefficients, table(here, along(axis))) for axis in axes]
+        flows, tau = [flow for flow, _ in moved], 0.5 * sum(squares for _, squares in moved)
     energy, backward = jax.vjp(functools.partial(_energy, method), rho, gradient, tau)
     a, b, t = backward(weights)
 
-    by_value: list[tuple[Row | None, Table]] = [(2.0 * row, y) for row, y in zip(a, densities, strict=True)]
-    by_slope: list[tuple[Vector, Table]] = []
-    if method.needs_gradient:
-        directions = [tuple(2.0 * row) for row in b]
-        changes = [table(here, along(direction)) for direction in directions]
-        by_value += [(None, _densities(coefficients, change)[0][s]) for s, change in enumerate(changes)]
-        by_slope += zip(directions, densities, strict=True)
-    if method.needs_kinetic:
-        by_slope += [
-            (x, flow[s]) for s, row in enumerate(t) for x, flow in zip(_axes(row), flows, strict=True)
-        ]
+    by_value: list[Term] = [(2.0 * a[s], y) for s, y in enumerate(densities)]
+    by_slope: list[tuple[Vector, list[Term]]] = []
+    for k, flow in enumerate(flows):
+        by_value += [(2.0 * b[s, k], y) for s, y in enumerate(flow)]
+        terms = [(2.0 * b[s, k], y) for s, y in enumerate(densities)]
+        by_slope.append((axes[k], terms + [(t[s], y) for s, y in enumerate(flow)]))
+    if method.needs_gradient and not method.needs_kinetic:
+        for s, density in enumerate(densities):
+            direction = tuple(2.0 * b[s])
+            changed, _ = _densities(coefficients, table(here, along(direction)))
+            by_value.append((None, changed[s]))
+            by_slope.append((direction, [(None, density)]))
     by_point, by_atom = pull(here, by_value, by_slope)
     return by_atom, jnp.stack(by_point), energy
 
 
-def _densities(coefficients: list[Array], rows: Table) -> tuple[list[Table], Array]:
+def _densities(coefficients: list[tuple[Array, Array]], rows: Table) -> tuple[list[Table], Array]:
     """P times a table of φ or of a derivative, for each spin, and Σ f ψ² of the occupied orbitals, (s, q)."""
     occupation = 2.0 if len(coefficients) == 1 else 1.0
-    occupied = [c.T @ rows for c in coefficients]
+    occupied = [transposed @ rows for _, transposed in coefficients]
     squares = jnp.stack([occupation * jnp.sum(psi**2, axis=0) for psi in occupied])
-    return [c @ (occupation * psi) for c, psi in zip(coefficients, occupied, strict=True)], squares
+    return [c @ (occupation * psi) for (c, _), psi in zip(coefficients, occupied, strict=True)], squares
 
 
 def _axes(row: Row) -> list[Vector]:

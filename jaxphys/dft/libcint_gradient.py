@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 from jaxtyping import Float
-from pyscf import gto
+from pyscf import gto, lib
 from pyscf.grad import rhf
 from threadpoolctl import threadpool_limits
 
@@ -17,10 +19,14 @@ from jaxphys.dft.becke import GridTemplate, becke_grid, pad_template
 from jaxphys.dft.coulomb_gradient import coulomb_gradient, sum_by_atom
 from jaxphys.dft.functionals import Functional
 from jaxphys.dft.grid_gradient import grid_gradient
+from jaxphys.dft.shell_loops import round_up
 from jaxphys.dft.system import require_x64
 
 NUCLEI_AT_A_TIME = 16
 """Nuclei whose attraction integrals are held at the same time."""
+
+POINTS_AT_A_TIME = 2**14
+"""Points of one task in the derivative of the grid."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,15 @@ def libcint_gradient(
     points: Float[np.ndarray, "g 3"],
     weights: Float[np.ndarray, " g"],
     response: GridTemplate | None = None,
+    fitting: Float[np.ndarray, "m p"] | None = None,
 ) -> Float[np.ndarray, "a 3"]:
     """dE/dR, (a, 3) in Ha/Bohr, of converged orbitals: one entry for a closed shell, spin up and down else.
 
     points (g, 3) in Bohr and weights (g,) in Bohr³ are the quadrature. It stays where it is in space, as in
     PySCF by default, and the forces do not sum to zero exactly; with the template of a Becke grid it moves
     with the atoms (then points and weights must be that grid's, in its order), and they do. Coulomb and exact
-    exchange are fitted with auxmole, whose response is included. Not for core potentials.
+    exchange are fitted with auxmole, whose response is included; `fitting`, from `density_fitting` with the
+    same functions, saves time where it is at hand. Not for core potentials.
     """
     require_x64()
     if mole.has_ecp():
@@ -61,7 +69,9 @@ def libcint_gradient(
     # the parts have threads of their own
     with threadpool_limits(limits=1, user_api="blas"):
         gradient = rhf.grad_nuc(mole) + _one_electron(mole, orbitals, occupation)
-        gradient += coulomb_gradient(mole, auxmole, coefficients, exchange=method.exact_exchange)
+        gradient += coulomb_gradient(
+            mole, auxmole, coefficients, exchange=method.exact_exchange, fitting=fitting
+        )
         if method.range_separation is not None:
             omega, short, long = method.range_separation
             gradient += coulomb_gradient(
@@ -102,11 +112,20 @@ def _grid_response(
     template: GridTemplate, positions: np.ndarray, by_points: np.ndarray, by_weights: np.ndarray
 ) -> np.ndarray:
     """The derivative of a sum over the grid by the nuclei, (a, 3), from those by its points and weights."""
-    atoms, points = -(-len(positions) // 8) * 8, -(-len(by_weights) // 2**14) * 2**14
-    more = [(0, points - len(by_weights)), (0, 0)]
+    atoms, points = round_up(len(positions), 8), round_up(len(by_weights), POINTS_AT_A_TIME)
+    template = pad_template(template, atoms, points)
+    filling = [(0, points - len(by_weights)), (0, 0)]
+    cotangents = np.pad(by_points, filling), np.pad(by_weights, filling[0])
     padded = np.pad(positions, [(0, atoms - len(positions)), (0, 0)])
-    cotangents = np.pad(by_points, more), np.pad(by_weights, more[0])
-    return np.asarray(_pull_grid(pad_template(template, atoms, points), padded, cotangents))[: len(positions)]
+
+    def pull(start: int) -> np.ndarray:
+        some = slice(start, start + POINTS_AT_A_TIME)
+        own = {name: getattr(template, name)[some] for name in ("offsets", "volumes", "owner")}
+        part = dataclasses.replace(template, **own)
+        return np.asarray(_pull_grid(part, padded, tuple(array[some] for array in cotangents)))
+
+    with ThreadPoolExecutor(lib.num_threads()) as pool:
+        return np.sum(list(pool.map(pull, range(0, points, POINTS_AT_A_TIME))), axis=0)[: len(positions)]
 
 
 @jax.jit

@@ -20,12 +20,13 @@ from pyscf import gto
 
 from jaxphys.dft.shells import Basis, Shells, count_shells, make_shells, pad_shells, solid_harmonics
 
-NEGLIGIBLE = 1e-11
+NEGLIGIBLE = 1e-9
 """Orbital values (Bohr^-3/2) that are left out, where a whole shell is below it on a whole block."""
 
 Row = Array  # (q,)
 Vector = tuple[Row, ...]  # x, y, z
 Table = Array  # (n, q), a row for each orbital
+Term = tuple[Row | None, Table]  # a table, each row times one row if there is one
 
 
 class Orbitals(NamedTuple):
@@ -37,8 +38,8 @@ class Orbitals(NamedTuple):
 
 
 def padded_orbitals(mole: gto.Mole) -> Orbitals:
-    """The orbitals of a molecule; n is a multiple of 64."""
-    own, n = make_shells(mole), round_up(mole.nao, 64)
+    """The orbitals of a molecule, as if their number were the next multiple of 32."""
+    own, n = make_shells(mole), round_up(mole.nao, 32)
     basis = pad_shells(own, {key: round_up(count, 32) for key, count in count_shells([own]).items()}, n)
     positions = np.pad(mole.atom_coords(), [(0, -mole.natm % 32), (0, 0)])
     return Orbitals(basis, [_radii(shells) for shells in basis], positions)
@@ -156,32 +157,34 @@ def along(direction: Vector) -> Callable[[Shell], list[Row]]:
     return rows
 
 
-def pull(
-    near: Near, by_value: list[tuple[Row | None, Table]], by_slope: list[tuple[Vector, Table]]
-) -> tuple[Vector, Array]:
+def pull(near: Near, by_value: list[Term], by_slope: list[tuple[Vector, list[Term]]]) -> tuple[Vector, Array]:
     """Σ_μ u_μ ∇φ_μ + Σ_μ v_μ ∇(b·∇φ_μ): by points, three rows, and summed over points by atoms, (a, 3).
 
-    u is the sum of the tables in by_value, each times its row if it has one; by_slope has the pairs b, v.
+    by_value are the terms of u; by_slope has pairs of a direction b and the terms of v that goes with it.
     """
 
     def add(shell: Shell, carry: tuple[Vector, Array]) -> tuple[Vector, Array]:
         by_point, by_atom = carry
-
-        def rows(factor: Row | None, table: Table) -> list[Row]:
-            found = [_at(table, shell.first + k) for k in range(2 * shell.l + 1)]
-            return found if factor is None else [factor * row for row in found]
-
         radial = _radial(shell, 2 if by_slope else 1)
-        u = [functools.reduce(jnp.add, x) for x in zip(*(rows(*term) for term in by_value), strict=True)]
-        own = _first_order(shell, radial, u)
-        for direction, table in by_slope:
-            own = _plus(own, _second_order(shell, radial, direction, rows(None, table)))
+        own = _first_order(shell, radial, _rows(shell, by_value))
+        for direction, terms in by_slope:
+            own = _plus(own, _second_order(shell, radial, direction, _rows(shell, terms)))
         ones = jnp.ones_like(own[0])
         summed = jnp.stack([jnp.dot(row, ones) for row in own])
         return _plus(by_point, own), by_atom.at[shell.atom].add(summed)
 
     nothing = tuple(jnp.zeros_like(near.points))
     return _visit(near, add, (nothing, jnp.zeros((near.atoms, 3))))
+
+
+def _rows(shell: Shell, terms: list[Term]) -> list[Row]:
+    """The shell's rows of the sum of some tables."""
+    rows = []
+    for k in range(2 * shell.l + 1):
+        found = [(factor, _at(table, shell.first + k)) for factor, table in terms]
+        summands = [row if factor is None else factor * row for factor, row in found]
+        rows.append(functools.reduce(jnp.add, summands))
+    return rows
 
 
 def _plus(left: Vector, right: Vector) -> Vector:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from molecules import FORMATE, HELIUM, HYDRIDE, HYDROGEN
+from molecules import FORMATE, HELIUM, HYDRIDE, HYDROGEN, METHANOL
 
 from jaxphys import dft
 
@@ -124,3 +124,25 @@ def test_unknown_guess(systems):
 def test_guess_of_another_molecule(systems):
     with pytest.raises(ValueError, match=r"fock must have the shape \(9, 9\) of its system, got \(8, 8\)"):
         dft.scf(systems["methane"], guess=jnp.eye(8))
+
+
+def test_the_coarse_grid_leads_to_the_same_end(small):
+    numbers, positions, _ = METHANOL
+    settings = {"xc": "b3lyp5", "grid_level": 2}
+    fine = jax.jit(dft.scf)(small((numbers, positions, 0), **settings))
+    both = jax.jit(dft.scf)(small((numbers, positions, 0), **settings, coarse_level=0, padded=True))
+    n = len(fine.fock)
+    assert both.converged
+    np.testing.assert_allclose(both.energy, fine.energy, atol=1e-10)
+    np.testing.assert_allclose(both.fock[:n, :n], fine.fock, atol=1e-6)
+    with pytest.raises(ValueError, match="coarse_level must be below grid_level 2 or None, got 3"):
+        small((numbers, positions, 0), grid_level=2, coarse_level=3)
+
+
+def test_where_extrapolation_fails_the_energy_goes_down(small):
+    # iron oxide as a singlet: DIIS alone jumps between states for hundreds of cycles; the value is PySCF's
+    oxide = (np.array([26, 8]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.6]]), 0)
+    system = small(oxide, basis="def2-svp", auxbasis="def2-universal-jkfit", xc="b3lyp5", grid_level=1)
+    found = jax.jit(dft.scf)(system)
+    assert found.converged and 25 < found.cycles < 100
+    np.testing.assert_allclose(found.energy, -1338.43058, atol=1e-5)

@@ -53,7 +53,9 @@ def without_padding(array, padded_size, size):
 def test_padding_is_inert_in_every_function(small, xc, pair):
     systems = [small(molecule, xc=xc) for molecule in pair]
     largest = dft.sizes(systems[1])
-    to = dft.Sizes(7, largest.orbitals + 5, largest.auxiliaries + 64, largest.blocks + 1, 0, largest.occupied + 3)
+    to = dft.Sizes(
+        7, largest.orbitals + 5, largest.auxiliaries + 64, largest.blocks + 1, 0, largest.occupied + 3
+    )
     batched = jax.jit(jax.vmap(everything))(dft.stack(systems, to=to))
     for i, system in enumerate(systems):
         n = len(system.overlap)
