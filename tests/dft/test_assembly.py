@@ -65,7 +65,7 @@ def test_a_new_geometry_compiles_nothing(stacked, compilations):
 
 
 def test_dipole_derivative_by_a_position(small):
-    numbers, positions, _ = WATER
+    _, positions, _ = WATER
     setup = setup_of(WATER, xc="pbe")
 
     def moment(shift):
