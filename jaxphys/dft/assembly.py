@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from pyscf import gto
 from pyscf.scf import atom_hf
 
-from jaxphys.dft.basis import build_auxiliary, build_mole
+from jaxphys.dft.basis import build_auxiliary, build_mole, occupation_of
 from jaxphys.dft.becke import GridTemplate, becke_grid, grid_template, pad_template
 from jaxphys.dft.functionals import functional
 from jaxphys.dft.gaussian_integrals import (
@@ -29,7 +29,6 @@ from jaxphys.dft.gaussian_integrals import (
     two_centre,
 )
 from jaxphys.dft.grid import POINTS_PER_BLOCK
-from jaxphys.dft.host import occupation_of
 from jaxphys.dft.integrals import LINEAR_DEPENDENCE
 from jaxphys.dft.orbital_values import orbital_values
 from jaxphys.dft.shells import Basis, count_shells, make_shells, pad_shells

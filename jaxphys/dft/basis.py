@@ -50,6 +50,21 @@ def _check_spin(protons: int, charge: int, spin: int | None) -> None:
         )
 
 
+def occupation_of(mole: gto.Mole, mask: np.ndarray, spin: int | None) -> np.ndarray:
+    """Electrons in each orbital, (n,), or of each spin (2, n) for an open shell."""
+    unpaired = spin or 0
+    counts = [(mole.nelectron + unpaired) // 2, (mole.nelectron - unpaired) // 2]
+    if counts[0] > mask.sum():
+        raise ValueError(
+            f"{mole.nelectron} electrons do not fit into the {mask.sum()} independent orbitals of basis "
+            f"{mole.basis!r}; take a larger basis or a higher charge"
+        )
+    order = np.arange(len(mask))
+    if spin is None:
+        return np.where(order < counts[0], 2.0, 0.0)
+    return np.stack([np.where(order < count, 1.0, 0.0) for count in counts])
+
+
 def build_auxiliary(mole: gto.Mole, xc: str, auxbasis: str | None) -> gto.Mole:
     """Auxiliary basis for density fitting: the one named, else the fitted default, else an automatic one."""
     if auxbasis is None:

@@ -1,18 +1,24 @@
-"""One molecule's Kohn–Sham problem made on the host, with integrals from libcint."""
+"""One molecule's Kohn–Sham problem, made on the host with integrals from libcint, or in JAX."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from pyscf import gto
 
 from jaxphys.dft import grid
 from jaxphys.dft import integrals as libcint
-from jaxphys.dft.basis import build_auxiliary, build_mole
+from jaxphys.dft.assembly import assemble, setup
+from jaxphys.dft.basis import build_auxiliary, build_mole, occupation_of
 from jaxphys.dft.functionals import Functional, functional
 from jaxphys.dft.system import KohnSham, Sizes, grow, pad, require_x64, sizes
+from jaxphys.molecule import check_molecule
 from jaxphys.units import BOHR_IN_ANGSTROM
+
+_assemble = jax.jit(assemble)
 
 
 def kohn_sham(
@@ -29,7 +35,7 @@ def kohn_sham(
     padded: bool = False,
     integrals: str = "auto",
 ) -> KohnSham:
-    """Integrals, fitting tensor and grid of one molecule, computed on the host.
+    """Integrals, fitting tensor and grid of one molecule.
 
     numbers: (a,) atomic numbers; positions: (a, 3) in Å; charge: total charge in e; spin: the number of
     unpaired electrons of an open shell (unrestricted), or None for a closed one; basis, auxbasis: any
@@ -37,17 +43,30 @@ def kohn_sham(
     one); xc: a name that `dft.functional` knows; grid_level: 0 (coarse) to 9, PySCF's levels;
     coarse_level: a lower one on which `scf` does its first cycles, faster to the same end; padded: in arrays
     of its size bucket (`Sizes.bucket`), for which one compiled program does many molecules; integrals:
-    "libcint", which is what "auto" takes (for "jax", and derivatives by the positions, see `assemble`).
+    "libcint", on the host and faster there, or "jax", on JAX's device; "auto" takes libcint on a CPU. For
+    derivatives by the positions see `assemble`.
     Raises ValueError for bad input and RuntimeError when JAX's 64-bit mode is off.
     """
     require_x64()
-    if integrals not in ("auto", "libcint"):
-        raise ValueError(f"integrals must be 'auto' or 'libcint', got {integrals!r}")
+    if integrals not in ("auto", "jax", "libcint"):
+        raise ValueError(f"integrals must be 'auto', 'jax' or 'libcint', got {integrals!r}")
+    fitted_to_host = padded or coarse_level is not None
+    if integrals == "auto":
+        integrals = "libcint" if jax.default_backend() == "cpu" or fitted_to_host else "jax"
+    if integrals == "jax":
+        if fitted_to_host:
+            raise ValueError(
+                "padded and coarse_level are for integrals='libcint'; for 'jax' see stack_setups"
+            )
+        check_molecule(numbers, positions, charge)
+        method: dict[str, Any] = {"basis": basis, "xc": xc, "auxbasis": auxbasis}
+        molecule = setup(numbers, charge=charge, spin=spin, grid_level=grid_level, **method)
+        return _assemble(molecule, jnp.asarray(positions))
     if grid_level not in range(10):
         raise ValueError(f"grid_level must be an integer from 0 to 9, got {grid_level!r}")
     if coarse_level is not None and coarse_level not in range(grid_level):
         raise ValueError(f"coarse_level must be below grid_level {grid_level} or None, got {coarse_level!r}")
-    method = functional(xc)
+    level = functional(xc)
     numbers, positions = np.asarray(numbers), np.asarray(positions, dtype=np.float64)
     mole = build_mole(numbers, positions, charge=charge, spin=spin, basis=basis)
     overlap = mole.intor_symmetric("int1e_ovlp")
@@ -65,27 +84,12 @@ def kohn_sham(
         orthonormaliser=transformation,
         **libcint.one_electron(mole),
         guess_density=libcint.minao_density(mole, overlap),
-        **_two_electron(mole, method, auxbasis, padded=padded),
-        **_quadratures(mole, method, levels, padded=padded),
-        xc=method.name,
+        **_two_electron(mole, level, auxbasis, padded=padded),
+        **_quadratures(mole, level, levels, padded=padded),
+        xc=level.name,
         occupied=int(np.max(np.sum(occupation > 0, axis=-1))),
     )
     return pad(system, sizes(system).bucket()) if padded else system
-
-
-def occupation_of(mole: Any, mask: np.ndarray, spin: int | None) -> np.ndarray:
-    """Electrons in each orbital, (n,), or of each spin (2, n) for an open shell."""
-    unpaired = spin or 0
-    counts = [(mole.nelectron + unpaired) // 2, (mole.nelectron - unpaired) // 2]
-    if counts[0] > mask.sum():
-        raise ValueError(
-            f"{mole.nelectron} electrons do not fit into the {mask.sum()} independent orbitals of basis "
-            f"{mole.basis!r}; take a larger basis or a higher charge"
-        )
-    order = np.arange(len(mask))
-    if spin is None:
-        return np.where(order < counts[0], 2.0, 0.0)
-    return np.stack([np.where(order < count, 1.0, 0.0) for count in counts])
 
 
 def _two_electron(mole: gto.Mole, method: Functional, auxbasis: str | None, *, padded: bool) -> dict:

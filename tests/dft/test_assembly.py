@@ -43,6 +43,16 @@ def test_arrays_are_those_of_libcint_and_padding_is_inert(small, stacked, index,
     np.testing.assert_allclose(other[:n, :n], fock, atol=1e-10)
 
 
+def test_integrals_in_jax_are_a_keyword_of_kohn_sham(small, stacked):
+    found = small(WATER, xc="b3lyp5", integrals="jax")
+    expected = small(WATER, xc="b3lyp5", integrals="libcint")
+    assert dft.sizes(found) == dft.sizes(expected)
+    energies = [jax.jit(dft.scf)(system).energy for system in (found, expected)]
+    np.testing.assert_allclose(energies[0], energies[1], atol=1e-10)
+    with pytest.raises(ValueError, match="padded and coarse_level are for integrals='libcint'"):
+        small(WATER, integrals="jax", padded=True)
+
+
 def test_forces_of_a_batch_are_those_of_libcint(small, stacked):
     setups, positions, systems = stacked
     solutions = jax.jit(jax.vmap(dft.scf))(systems)

@@ -198,7 +198,7 @@ BAD_INPUT = {
     "functional": (dict(xc="lda"), "unknown functional 'lda'; known are svwn, pbe, b3lyp5, b3lypg"),
     "b3lyp": (dict(xc="B3LYP"), "'b3lyp' is ambiguous.*'b3lyp5'.*'b3lypg'"),
     "grid level": (dict(grid_level=10), "grid_level must be an integer from 0 to 9, got 10"),
-    "integrals": (dict(integrals="gpu"), "integrals must be 'auto' or 'libcint', got 'gpu'"),
+    "integrals": (dict(integrals="gpu"), "integrals must be 'auto', 'jax' or 'libcint', got 'gpu'"),
 }
 
 
