@@ -44,6 +44,7 @@ def rattled(molecule, size, seed):
 HELIUM = (np.array([2]), np.zeros((1, 3)), 0)
 HYDRIDE = (np.array([1]), np.zeros((1, 3)), -1)
 HYDROGEN = (np.array([1, 1]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.74]]), 0)
+HELONIUM = (np.array([2, 1]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.78]]), 1)
 WATER = from_g2("H2O")
 METHANE = tetrahedral(6, 1.09, 0)
 AMMONIA = pyramidal(7, 0.965, -0.21, 0)

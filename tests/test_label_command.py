@@ -189,8 +189,16 @@ def test_kill_loses_no_finished_molecule(tmp_path, solved):
     assert sorted(tmp_path.iterdir()) == [out, source]
 
 
+@pytest.fixture
+def terminal():
+    """Signals as in a terminal: a job in the background inherits that SIGINT is ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_interrupted_runs_leave_a_file_and_go_on(tmp_path, monkeypatch, capsys, solved, number):
+def test_interrupted_runs_leave_a_file_and_go_on(tmp_path, monkeypatch, capsys, solved, number, terminal):
     source, out = write(tmp_path / "a.xyz", hydrogens(4)), tmp_path / "a.h5"
     solve = bulk._solution
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import COARSE
-from molecules import HYDROGEN_IODIDE, METHANOL, WATER
+from molecules import HELONIUM, HYDROGEN_IODIDE, METHANOL, WATER
 
 from jaxphys import dft
 
@@ -17,6 +17,9 @@ def setup_of(molecule, **settings):
     return dft.setup(numbers, charge=charge, **(COARSE | {"xc": "b3lyp5"} | settings))
 
 
+assemble_all = jax.jit(jax.vmap(dft.assemble))
+
+
 @pytest.fixture(scope="module")
 def stacked():
     """Methanol and water in one stack, the setups and what they give."""
@@ -24,7 +27,7 @@ def stacked():
     positions = np.zeros((2, setups.numbers.shape[-1], 3))
     for i, (_, own, _) in enumerate((METHANOL, WATER)):
         positions[i, : len(own)] = own
-    return setups, positions, jax.jit(jax.vmap(dft.assemble))(setups, positions)
+    return setups, positions, assemble_all(setups, positions)
 
 
 @pytest.mark.parametrize(("index", "molecule"), [(0, METHANOL), (1, WATER)])
@@ -67,16 +70,14 @@ def test_forces_of_a_batch_are_those_of_libcint(small, stacked):
 
 def test_a_new_geometry_compiles_nothing(stacked, compilations):
     setups, positions, _ = stacked
-    function = jax.jit(jax.vmap(dft.assemble))
-    function(setups, positions)
     with compilations() as compiled:
-        jax.block_until_ready(function(setups, positions * 1.01))
+        jax.block_until_ready(assemble_all(setups, positions * 1.01))
     assert compiled == []
 
 
 def test_dipole_derivative_by_a_position(small):
-    _, positions, _ = WATER
-    setup = setup_of(WATER, xc="pbe")
+    _, positions, _ = HELONIUM
+    setup = setup_of(HELONIUM, xc="pbe", basis="def2-svp")
 
     def moment(shift):
         moved = jnp.asarray(positions).at[1, 2].add(shift)

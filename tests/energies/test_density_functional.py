@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
 from ase.optimize import BFGS
 from finite_differences import slope
-from molecules import WATER
+from molecules import HELONIUM, WATER
 
 from jaxphys import energies
 from jaxphys.units import HARTREE_IN_EV
@@ -26,11 +26,15 @@ def test_gradient_is_the_derivative_of_the_energy(xc, spin, count):
     np.testing.assert_allclose(np.sum(gradient * direction), expected, rtol=1e-6)
 
 
+@pytest.mark.slow  # tests/dft/test_assembly.py has the parts
 def test_integrals_in_jax_give_the_same_energy_and_forces_under_jit():
-    host = energies.dft(NUMBERS, xc="pbe", integrals="libcint", **COARSE)
-    traced = energies.dft(NUMBERS, xc="pbe", integrals="jax", **COARSE)
-    energy, gradient = jax.value_and_grad(host)(POSITIONS)
-    again, other = jax.jit(jax.value_and_grad(traced))(POSITIONS)
+    numbers, positions, charge = HELONIUM
+    host, traced = (
+        energies.dft(numbers, charge=charge, xc="pbe", integrals=integrals, **COARSE)
+        for integrals in ("libcint", "jax")
+    )
+    energy, gradient = jax.value_and_grad(host)(positions)
+    again, other = jax.jit(jax.value_and_grad(traced))(positions)
     np.testing.assert_allclose(again, energy, atol=1e-8 * HARTREE_IN_EV)
     np.testing.assert_allclose(other, gradient, atol=1e-6)
 

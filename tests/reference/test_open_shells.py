@@ -27,7 +27,13 @@ def solve(molecule, xc, spin, level=0):
 
 @pytest.mark.parametrize(
     ("name", "spin", "xc"),
-    [("CH3", 1, "b3lyp5"), ("O2", 2, "pbe"), ("CN", 1, "r2scan"), ("NH", 2, "svwn"), ("OH", 1, "wb97x")],
+    [
+        ("CH3", 1, "b3lyp5"),
+        ("CN", 1, "r2scan"),
+        pytest.param("O2", 2, "pbe", marks=pytest.mark.slow),
+        pytest.param("NH", 2, "svwn", marks=pytest.mark.slow),
+        pytest.param("OH", 1, "wb97x", marks=pytest.mark.slow),
+    ],
 )
 def test_open_shells(name, spin, xc):
     field, system = solve(from_g2(name), xc, spin)
