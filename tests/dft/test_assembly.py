@@ -46,6 +46,7 @@ def test_arrays_are_those_of_libcint_and_padding_is_inert(small, stacked, index,
     np.testing.assert_allclose(other[:n, :n], fock, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_integrals_in_jax_are_a_keyword_of_kohn_sham(small, stacked):
     found = small(WATER, xc="b3lyp5", integrals="jax")
     expected = small(WATER, xc="b3lyp5", integrals="libcint")

@@ -57,7 +57,14 @@ def assert_derivatives_are_right(system, what):
     np.testing.assert_allclose(gradients, slope(jax.jit(value), 1e-3), rtol=3e-7)
 
 
-@pytest.mark.parametrize("what", ["core", "overlap", "fitting", "grid_weights"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "core",
+        "overlap",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("fitting", "grid_weights")),
+    ],
+)
 def test_derivatives_by_what_enters_a_closed_shell(small, what):
     assert_derivatives_are_right(small(METHANOL, xc="b3lyp5"), what)
 
