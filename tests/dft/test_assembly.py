@@ -76,9 +76,10 @@ def test_a_new_geometry_compiles_nothing(stacked, compilations):
     assert compiled == []
 
 
-def test_dipole_derivative_by_a_position(small):
+@pytest.mark.parametrize("basis", ["6-31g", pytest.param("def2-svp", marks=pytest.mark.slow)])
+def test_dipole_derivative_by_a_position(basis):
     _, positions, _ = HELONIUM
-    setup = setup_of(HELONIUM, xc="pbe", basis="def2-svp")
+    setup = setup_of(HELONIUM, xc="pbe", basis=basis)
 
     def moment(shift):
         moved = jnp.asarray(positions).at[1, 2].add(shift)

@@ -10,6 +10,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import hamiltonian
 from experiments.hamiltonian_data import make_examples, sample_geometries, take
@@ -23,10 +24,20 @@ TINY = dataclasses.replace(
     labelled=("O",),
     unlabelled=("N",),
     labels=Stage(steps=4, batch=2, learning_rate=1e-3),
-    control=Stage(steps=2, batch=2, learning_rate=1e-3),
+    control=Stage(steps=4, batch=2, learning_rate=1e-3),
     residual=Stage(steps=2, batch=2, learning_rate=1e-3, excessive=1e9),
-    variational=Stage(steps=2, batch=2, learning_rate=1e-3, excessive=1e9),
+    variational=Stage(steps=4, batch=2, learning_rate=1e-3, excessive=1e9),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Stages of one law and one size are the same program: XLA need not compile it for each anew."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")
@@ -146,17 +157,16 @@ def test_an_interrupted_stage_resumes_bit_for_bit(finished, tmp_path):
     config = hamiltonian._model_config(TINY, geometries)
     examples = make_examples(geometries.unlabelled, TINY.method, config)
     start = initial_params(config, examples, seed=0)
-    stage = Stage(steps=4, batch=2, learning_rate=1e-3, excessive=1e9)
 
     common = {"config": config, "run_config": {}, "seed": 0, "ema_decay": 0.9, "checkpoint_every": 2}
     law = LAWS["variational"]
-    straight, _ = run_stage("v", law, examples, start, stage, folder=tmp_path / "a", **common)
-    run_stage("v", law, examples, start, stage, folder=tmp_path / "b", **common)
+    straight, _ = run_stage("v", law, examples, start, TINY.variational, folder=tmp_path / "a", **common)
+    run_stage("v", law, examples, start, TINY.variational, folder=tmp_path / "b", **common)
     # forget the last checkpoint, as if a kill had come between the two
     newest = max((p for p in (tmp_path / "b" / "v").iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
     assert int(newest.name) == 4
     shutil.rmtree(newest)
-    resumed, _ = run_stage("v", law, examples, start, stage, folder=tmp_path / "b", **common)
+    resumed, _ = run_stage("v", law, examples, start, TINY.variational, folder=tmp_path / "b", **common)
     for a, b in zip(jax.tree.leaves(straight), jax.tree.leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(straight), jax.tree.leaves(start), strict=True))
