@@ -148,6 +148,7 @@ class _Done(NamedTuple):
 
 def scf(count: int, peers: int) -> str:
     """Whole SCF calculations with their integrals, one molecule a core, against PySCF on all cores."""
+    keep_freed_memory(one_arena=True)
     chosen = molecules(count)
     cores = len(os.sched_getaffinity(0))
     program = jax.jit(functools.partial(dft.scf, tolerance=TOLERANCE))

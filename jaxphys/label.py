@@ -157,7 +157,7 @@ def _call(function: Callable[..., None] | None, *arguments: Any) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; errors of the user end in one line and status 2."""
     options = _parser().parse_args(arguments)
-    prepare_cpu()
+    prepare_cpu(one_arena=True)
     jax.config.update("jax_enable_x64", True)  # jaxphys.dft is float64
     out = options.out or options.file.with_suffix(".labels.h5")
     bar = _Bar()

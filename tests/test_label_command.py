@@ -47,6 +47,14 @@ def command(source, *options, settings=SETTINGS):
     return label.main([str(source), *settings, *force, *(o for o in options if o != "--forces")])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_process():
+    """The command arranges the memory of its process; this one belongs to all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label, "prepare_cpu", lambda **_: None)
+        yield
+
+
 @pytest.fixture
 def solved(monkeypatch):
     """Formulas of the molecules that are computed."""

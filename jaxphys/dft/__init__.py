@@ -6,6 +6,7 @@ from jaxphys.dft.assembly import batch_size as batch_size
 from jaxphys.dft.assembly import setup as setup
 from jaxphys.dft.assembly import stack_setups as stack_setups
 from jaxphys.dft.eigen import density as density
+from jaxphys.dft.eigen import occupied_orbitals as occupied_orbitals
 from jaxphys.dft.eigen import orbitals as orbitals
 from jaxphys.dft.fock import energy as energy
 from jaxphys.dft.fock import energy_and_fock as energy_and_fock

@@ -157,7 +157,7 @@ def _density_on_grid(
             variables.append(0.5 * jnp.sum(jnp.stack(tau), axis=0)[None])
         return jnp.concatenate(variables)
 
-    return jax.lax.map(block, values)
+    return _each_block(block, values)
 
 
 def _orbitals_on_grid(
@@ -174,7 +174,13 @@ def _orbitals_on_grid(
 
     # stored the way it is read: XLA's product of a transposed matrix takes twice the time
     rows = jax.lax.optimization_barrier(orbitals.T)
-    return jax.lax.map(block, values)
+    return _each_block(block, values)
+
+
+def _each_block(function: Any, values: Array) -> Array:
+    """The function of every block, one after the other; by its index, since a batch of values is not to be
+    transposed."""
+    return jax.lax.map(lambda index: function(values[index]), jnp.arange(len(values)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -183,16 +189,20 @@ def _matrix_from_grid(
 ) -> Matrix:
     """Matrix of the derivatives of an energy by ρ, ∇ρ and τ: the transpose of `_density_on_grid`."""
 
-    def add(total: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
-        values, potentials = block
-        factors = jnp.concatenate([0.5 * potentials[:1], potentials[1:4]])
-        half = values[0] @ jnp.sum(factors[:, None, :] * values, axis=0).T
+    def add(total: Array, index: Array) -> tuple[Array, None]:
+        values, potentials = all_values[index], all_potentials[index]
+        # term by term: of a sum over an axis XLA would store every term first
+        weighted = 0.5 * potentials[0] * values[0]
+        for potential, value in zip(potentials[1:4], values[1:], strict=False):
+            weighted += potential * value
+        half = values[0] @ weighted.T
         if kinetic:
             half += sum(value @ (0.25 * potentials[4] * value).T for value in values[1:])
         return total + half, None
 
     n = values.shape[-2]
-    half, _ = jax.lax.scan(add, jnp.zeros((n, n)), (values, potentials))
+    all_values, all_potentials = values, potentials
+    half, _ = jax.lax.scan(add, jnp.zeros((n, n)), jnp.arange(len(values)))
     return half + half.T
 
 

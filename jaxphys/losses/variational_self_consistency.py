@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxphys.dft import KohnSham, energy_and_fock, orbitals
+from jaxphys.dft import KohnSham, energy_and_fock_of_orbitals, occupied_orbitals, orbitals
 from jaxphys.dft import density as density_of
 from jaxphys.losses.ground_state_energy import first_order
 from jaxphys.losses.self_consistency import elements, safe_root
@@ -32,15 +32,16 @@ def variational_self_consistency(
     the orbital term depends on the eigensolver's choice within it.
     Source: this project. The residual of a displaced charge nearly cancels, its energy does not.
     """
-    density = density_of(system, fock)
-    derivative = jax.lax.stop_gradient(energy_and_fock(system, jax.lax.stop_gradient(density))[1])
+    predicted = jax.lax.stop_gradient(fock)
+    occupied = occupied_orbitals(system, predicted)
+    derivative = jax.lax.stop_gradient(energy_and_fock_of_orbitals(system, occupied)[1])
     residual = fock - derivative
     loss = safe_root(jnp.sum(residual**2) / elements(system))
     if orbital_weight:
-        _, coefficients = orbitals(system, jax.lax.stop_gradient(fock))
+        _, coefficients = orbitals(system, predicted)
         chosen = jnp.arange(len(fock)) < jnp.sum(system.occupation > 0) + virtuals
         chosen &= system.orbital_mask
         coefficients = jnp.where(chosen, coefficients, 0.0)
         between = coefficients.T @ residual @ coefficients
         loss += orbital_weight * safe_root(jnp.sum(between**2) / jnp.sum(chosen) ** 2)
-    return loss + energy_weight * first_order(derivative, density)
+    return loss + energy_weight * first_order(derivative, density_of(system, fock))

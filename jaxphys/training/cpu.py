@@ -11,9 +11,12 @@ from threadpoolctl import threadpool_limits
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 
 
-def prepare_cpu() -> None:
-    """Keep freed memory, and give LAPACK one thread: each halves the time of a training step on 2 cores."""
-    keep_freed_memory()
+def prepare_cpu(*, one_arena: bool = False) -> None:
+    """Keep freed memory, and give LAPACK one thread: each halves the time of a training step on 2 cores.
+
+    one_arena: as in `keep_freed_memory`, for programs that run in several threads of their own.
+    """
+    keep_freed_memory(one_arena=one_arena)
     limit_lapack()
 
 
@@ -25,8 +28,11 @@ def limit_lapack() -> threadpool_limits:
     return threadpool_limits(limits=1, user_api="blas")
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory(*, one_arena: bool = False) -> bool:
     """Let glibc keep large freed blocks for the next step; True if it could be done. Call it first of all.
+
+    one_arena: all threads share the first arena; others map every large block anew. Good for a few threads
+    that solve a molecule each, but XLA's own then wait for each other: a training step takes twice the time.
 
     XLA allocates the temporaries of a program anew at each call. glibc gives blocks beyond 32 MB back to the
     system at once, and every step then spends its time on page faults.
@@ -37,8 +43,9 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    # other arenas than the first, which threads would get, map every large block anew
-    settings = {_M_ARENA_MAX: 1, _M_MMAP_THRESHOLD: 2**31 - 1, _M_TRIM_THRESHOLD: 2**31 - 1}
+    settings = {_M_MMAP_THRESHOLD: 2**31 - 1, _M_TRIM_THRESHOLD: 2**31 - 1}
+    if one_arena:
+        settings[_M_ARENA_MAX] = 1
     return all([bool(mallopt(name, value)) for name, value in settings.items()])
 
 
