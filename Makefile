@@ -18,7 +18,7 @@ experiment: install
 	$(BIN)/python -m experiments.hamiltonian $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: install
 	$(BIN)/ruff format --check .

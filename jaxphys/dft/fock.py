@@ -39,8 +39,13 @@ def energy_and_fock_of_orbitals(
     Exchange costs o / n of what a density matrix costs. Not meant to be differentiated.
     """
     exchange = [_exchange_of_orbitals(fitting, orbitals) for _, fitting in _exchange_parts(system)]
-    on_grid = functools.partial(_each, _orbitals_on_grid, orbitals)
-    return _assemble(system, orbitals @ orbitals.mT, exchange, on_grid)
+    density = orbitals @ orbitals.mT
+    n, o = orbitals.shape[-2:]
+    if 4 * o < n:  # values and three derivatives of each occupied orbital are fewer than all orbitals
+        on_grid = functools.partial(_each, _orbitals_on_grid, orbitals)
+    else:
+        on_grid = functools.partial(_each, _density_on_grid, density)
+    return _assemble(system, density, exchange, on_grid)
 
 
 def _each(on_grid: Any, matrices: Array, kinetic: bool, values: Array) -> list[Array]:
