@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import ase
 import ase.io
 import ase.symbols
 
-from jaxphys.data.xyz import _explain, _FrameError, _frames, _name, _parse_with_ase
+from jaxphys.data.xyz_text import FrameError, frame_spans, parse_frame, read_lines, whole_number
 from jaxphys.molecule import Molecule
 
 
@@ -68,23 +67,12 @@ def _read_xyz(path: Path) -> Iterator[ase.Atoms | str]:
 
     ASE reads them one by one: in a whole file it loses what follows a blank line, and one bad atom ends all.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from None
-    for start, stop in _frames(path, lines):
-        comment = lines[start + 1].strip()
-        # A sentence is no set of labels, but a name.
-        frame = [lines[start], comment if "=" in comment else "", *lines[start + 2 : stop]]
+    lines = read_lines(path)
+    for start, stop in frame_spans(path, lines):
         try:
-            atoms = _parse_with_ase(frame)
-        except Exception as error:  # a KeyError, IndexError, ValueError, OSError or other
-            reason: _FrameError = _explain(frame, error)
+            yield parse_frame(lines[start:stop])
+        except FrameError as reason:
             yield f"line {start + 1 + reason.line}: {reason}"
-        else:
-            # ASE takes the name F, the SMILES of hydrogen fluoride, for False.
-            atoms.info["name"] = _name(comment) if "=" in comment else comment
-            yield atoms
 
 
 def _read_with_ase(path: Path) -> Iterator[ase.Atoms]:
@@ -105,20 +93,9 @@ def _frame(index: int, atoms: ase.Atoms | str, charge: int, spin: int) -> Frame 
     try:
         if atoms.pbc.any():
             raise ValueError("a periodic frame; molecules stand alone: remove its cell or set pbc to false")
-        charge, spin = _whole(info, "charge", charge), _whole(info, "spin", spin)
+        charge, spin = whole_number(info, "charge", charge), whole_number(info, "spin", spin)
         if spin < 0:
             raise ValueError(f"spin is the number of unpaired electrons, 0 or more, got {spin}")
         return Frame(index, Molecule(atoms.numbers, atoms.positions, charge=charge, name=name), spin)
     except ValueError as error:
         return Failure(index, atoms.get_chemical_formula(), name, str(error))
-
-
-def _whole(info: Mapping[str, Any], key: str, default: int) -> int:
-    value = info.get(key, default)
-    try:
-        whole = None if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        whole = None
-    if whole is None or not whole.is_integer():
-        raise ValueError(f"{key} must be a whole number, got {value}")
-    return int(whole)
