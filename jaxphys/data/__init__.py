@@ -1,9 +1,26 @@
 """Readers, generators and labels of molecules."""
 
+from jaxphys.data.atomic_energies import fit_atomic_energies as fit_atomic_energies
+from jaxphys.data.atomic_energies import restore_atomic_energies as restore_atomic_energies
+from jaxphys.data.atomic_energies import subtract_atomic_energies as subtract_atomic_energies
+from jaxphys.data.energy_checks import check_energies as check_energies
+from jaxphys.data.energy_data import EnergyData as EnergyData
+from jaxphys.data.energy_data import EnergyFrame as EnergyFrame
+from jaxphys.data.energy_data import concatenate as concatenate
+from jaxphys.data.energy_data import from_arrays as from_arrays
+from jaxphys.data.energy_data import from_frames as from_frames
+from jaxphys.data.extxyz import read_extxyz as read_extxyz
+from jaxphys.data.extxyz import read_isolated_atoms as read_isolated_atoms
 from jaxphys.data.geometries import embed as embed
 from jaxphys.data.geometries import thermal as thermal
 from jaxphys.data.labels import Method as Method
 from jaxphys.data.labels import build_systems as build_systems
 from jaxphys.data.labels import label as label
+from jaxphys.data.oc20 import read_oc20_is2re as read_oc20_is2re
+from jaxphys.data.qm7 import read_qm7 as read_qm7
+from jaxphys.data.qm9 import read_qm9 as read_qm9
+from jaxphys.data.rmd17 import read_rmd17 as read_rmd17
+from jaxphys.data.spice import read_spice as read_spice
+from jaxphys.data.transition1x import read_transition1x as read_transition1x
 from jaxphys.data.xyz import read_xyz as read_xyz
 from jaxphys.data.xyz import write_xyz as write_xyz
