@@ -18,7 +18,7 @@ STRONGEST_BINDING = 12.0
 """eV an atom: tungsten has the largest cohesive energy, 8.9; carbon monoxide leads the molecules, 5.6."""
 
 WEAKEST_BINDING = 0.3
-"""eV an atom, in the best bound of a set: Na2 has 0.37; N2 and CO mistaken for Hartree, 0.18 and 0.21."""
+"""eV an atom, of the best bound tenth of a set: Na2 has 0.37; N2 and CO in Hartree 0.18 and 0.21."""
 
 LARGEST_ADSORPTION = 100.0
 """eV. Relaxed OC20 structures keep within 10 by construction; the total energy of a slab has hundreds."""

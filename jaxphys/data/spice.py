@@ -61,7 +61,8 @@ def read_spice(
     """
     sets, seen = [], set()
     with open_hdf5(path) as file:
-        for key, group in file.items():
+        for key in file:
+            group = file[key]  # `items` gives None for damage
             where = f"{path}, {key!r}"
             needed = ("smiles", "subset", "atomic_numbers", "conformations", _ENERGIES[reference])
             check_keys(where, list(group), (*needed, "dft_total_gradient") if forces else needed)

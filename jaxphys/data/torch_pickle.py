@@ -52,7 +52,15 @@ def read_pickle(content: bytes) -> Any:
     """A pickled object of numbers, text, containers, tensors and records. Raises as `read_record` does."""
     try:
         return _Unpickler(io.BytesIO(content)).load()
-    except (pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, struct.error) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        struct.error,
+    ) as error:
         raise ValueError(f"cannot read the record ({error})") from None
 
 
@@ -193,6 +201,6 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _KNOWN:
             raise pickle.UnpicklingError(
-                f"it names {module}.{name}, which no record of tensors needs: refused"
+                f"refused: {module}.{name} is nothing that a record of tensors needs"
             )
         return _KNOWN[module, name]

@@ -57,7 +57,8 @@ def read_transition1x(
 def _reactions(path: object, split: h5py.Group, endpoints_only: bool) -> Iterator[EnergyData]:
     ends = ("reactant", "transition_state", "product") if endpoints_only else ("reactant", "product")
     for formula, reactions in split.items():
-        for reaction, group in reactions.items():
+        for reaction in reactions:
+            group = reactions[reaction]  # `items` gives None for a link that leads nowhere
             where = f"{path}, {formula}/{reaction}"
             check_keys(where, list(group), ends)
             for end in ends:
