@@ -159,15 +159,17 @@ def close_pairs(data: EnergyData, distance: float) -> tuple[np.ndarray, np.ndarr
     """
     direction = np.array([0.5163, 0.6294, 0.5808])
     height = data.positions @ (direction / np.linalg.norm(direction))
-    frame = data.frame_of_atom
-    order = np.lexsort((height, frame))
+    # Each frame in a storey of its own, one distance above the last.
+    height = height - height.min() + (np.ptp(height) + 2 * distance) * data.frame_of_atom
+    order = np.argsort(height, kind="stable")
+    height = height[order]
+    reach = distance + 8 * np.spacing(height[-1])
     pairs = [np.empty((0, 2), dtype=np.int64)]
     places, step = np.arange(len(order)), 1
     while len(places):
-        places = places[places + step < len(order)]
+        places = places[places < len(order) - step]
+        places = places[height[places + step] - height[places] < reach]
         one, other = order[places], order[places + step]
-        near = (frame[one] == frame[other]) & (height[other] - height[one] < distance)
-        places, one, other = places[near], one[near], other[near]
         touching = np.linalg.norm(data.positions[one] - data.positions[other], axis=1) < distance
         pairs.append(np.stack([one[touching], other[touching]], axis=1))
         step += 1

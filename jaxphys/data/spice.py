@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Literal
 
 import h5py
+import numpy as np
 from rdkit import Chem
 
 from jaxphys.data.energy_checks import check_energies
@@ -79,17 +80,13 @@ def read_spice(
 
 
 def _conformations(where: str, group: h5py.Group, subset: str, reference: str, forces: bool) -> EnergyData:
-    for key, unit in _UNITS.items():
-        found = group[key].attrs.get("units", unit) if key in group else unit
-        if found != unit:
-            raise ValueError(f"{where}: {key} is in {found!r}, expected {unit!r}")
     smiles = group["smiles"].asstr()[0]
-    gradient = group["dft_total_gradient"][:].astype(float) if forces else None
+    gradient = _read(where, group, "dft_total_gradient") if forces else None
     try:
         return from_arrays(
             group["atomic_numbers"][:],
-            BOHR_IN_ANGSTROM * group["conformations"][:].astype(float),
-            HARTREE_IN_EV * group[_ENERGIES[reference]][:].astype(float),
+            BOHR_IN_ANGSTROM * _read(where, group, "conformations"),
+            HARTREE_IN_EV * _read(where, group, _ENERGIES[reference]),
             forces=None if gradient is None else -HARTREE_IN_EV / BOHR_IN_ANGSTROM * gradient,
             charge=_charge(smiles),
             name=smiles,
@@ -100,6 +97,15 @@ def _conformations(where: str, group: h5py.Group, subset: str, reference: str, f
         )
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def _read(where: str, group: h5py.Group, key: str) -> np.ndarray:
+    """An array in the unit that the format has for it."""
+    dataset = group[key]
+    unit = dataset.attrs.get("units", _UNITS[key])
+    if unit != _UNITS[key]:
+        raise ValueError(f"{where}: {key} is in {unit!r}, expected {_UNITS[key]!r}")
+    return dataset[:].astype(np.float64)
 
 
 def _charge(smiles: str) -> int:
