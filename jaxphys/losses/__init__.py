@@ -1,8 +1,19 @@
 """Physical laws as losses: one molecule in, one scalar out; batches are vmapped outside."""
 
+from jaxphys.losses.energy_and_force_matching import energy_and_force_matching as energy_and_force_matching
+from jaxphys.losses.energy_bound import energy_bound as energy_bound
+from jaxphys.losses.energy_hinge import energy_hinge as energy_hinge
+from jaxphys.losses.energy_hinge import fixed_energy as fixed_energy
+from jaxphys.losses.energy_matching import energy_deviation as energy_deviation
+from jaxphys.losses.energy_matching import energy_matching as energy_matching
 from jaxphys.losses.fock_matching import fock_matching as fock_matching
+from jaxphys.losses.force_matching import force_deviation as force_deviation
+from jaxphys.losses.force_matching import force_matching as force_matching
 from jaxphys.losses.ground_state_energy import ground_state_energy as ground_state_energy
+from jaxphys.losses.masked_atoms import hide_atoms as hide_atoms
+from jaxphys.losses.masked_atoms import masked_atoms as masked_atoms
 from jaxphys.losses.self_consistency import self_consistency as self_consistency
 from jaxphys.losses.variational_self_consistency import (
     variational_self_consistency as variational_self_consistency,
 )
+from jaxphys.losses.zero_force import zero_force as zero_force

@@ -27,6 +27,6 @@ def elements(system: KohnSham) -> Float[Array, ""]:
     return jnp.sum(jnp.diagonal(system.overlap) > 0).astype(jnp.float64) ** 2
 
 
-def safe_root(mean_square: Float[Array, ""]) -> Float[Array, ""]:
+def safe_root(square: Array) -> Array:
     """Square root with slope zero at zero, where a norm has its minimum and the root's slope is infinite."""
-    return jnp.where(mean_square > 0, jnp.sqrt(jnp.where(mean_square > 0, mean_square, 1.0)), 0.0)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
