@@ -81,7 +81,7 @@ def neural(field: ForceField, positions: Float[Array, "n 3"]) -> Float[Array, ""
     states = weights["embedding"][field.numbers]
     for layer in weights["layers"]:
         filters = jnp.tanh(waves @ layer["first"]) @ layer["second"] * near[..., None]
-        messages = jnp.einsum("ijf,jf->if", filters, states @ layer["send"])
+        messages = jnp.sum(filters * (states @ layer["send"]), axis=1)
         states += jnp.tanh(messages @ layer["receive"])
     return bonded(field, positions) + 0.1 * jnp.sum(jnp.where(real, jnp.tanh(states @ weights["out"]), 0.0))
 

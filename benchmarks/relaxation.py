@@ -28,6 +28,7 @@ from jaxphys.metrics import superpose
 from jaxphys.molecule import Molecule
 from jaxphys.relaxation import FIRE, LBFGS, Relaxation, relax_batch
 from jaxphys.report import format_table
+from jaxphys.training import keep_freed_memory
 
 EnergyFn = Callable[[Any, Any], Any]
 Peer = list[tuple[np.ndarray, float, int]]
@@ -160,6 +161,7 @@ def main() -> None:
     parser.add_argument("--fmax", type=float, default=0.05, help="largest force left in eV/Å (0.05)")
     arguments = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
+    keep_freed_memory()
     energies = {arguments.energy: ENERGIES[arguments.energy]} if arguments.energy else ENERGIES
     print(run(energies, count=arguments.count, noise=arguments.noise, fmax=arguments.fmax))
 
