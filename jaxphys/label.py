@@ -5,8 +5,9 @@
 The input is any file that ASE reads, one molecule a frame: positions in Angstrom; `charge` (e), `spin`
 (unpaired electrons, not the multiplicity) and `name` in a frame's info are taken, e.g. from the comment line
 of an extended XYZ file. Labels are in Hartree and Bohr. Any interruption, kill -9 included, loses at most the
-molecule being computed; the same command goes on from there, and never labels a molecule twice.
-Memory: 3 GB for a molecule of 17 atoms at the default method.
+molecules being computed; the same command goes on from there, and never labels a molecule twice.
+On a CPU, one molecule a core; memory: 3 GB for one of 17 atoms at the default method. On an accelerator,
+batches of different molecules in one program, within --memory.
 
 In the file:  /molecules/<index>_<formula>   one group a frame: energy, forces, fock, overlap, ...
               /failures/<index>_<formula>    frames without a label, and the reason
@@ -18,7 +19,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -29,9 +32,10 @@ import jax
 from ase.data import chemical_symbols
 from tqdm import tqdm
 
-from jaxphys.data.bulk import Recipe, check_basis, fail, header, label_key, solve_frames
+from jaxphys.data.batches import solve_batches
+from jaxphys.data.bulk import SHARE, Recipe, check_basis, fail, header, label_key, solve_frames
 from jaxphys.data.frames import Failure, Frame, read_frames
-from jaxphys.data.label_file import Contents, group_name, open_label_file
+from jaxphys.data.label_file import Contents, Label, group_name, open_label_file
 from jaxphys.data.labels import Method
 from jaxphys.dft.basis import shell_momenta
 from jaxphys.dft.system import require_x64
@@ -54,14 +58,19 @@ def label_file(
     *,
     charge: int = 0,
     spin: int = 0,
+    integrals: str = "auto",
+    memory: float | None = None,
     progress: Callable[[int, int], None] | None = None,
     report: Callable[[Failure], None] | None = None,
 ) -> Summary:
     """Label every frame of the file `source` in the HDF5 file `out`; for its layout see `data.label_file`.
 
     recipe: the method, and which datasets to keep. charge, in e, and spin, the number of unpaired electrons,
-    are those of frames that name none. progress: called with (done, total) in distinct molecules, first with
-    what `out` has already. report: called with each failure when it occurs.
+    are those of frames that name none. integrals: "jax" takes batches (`data.batches`), "libcint" one
+    molecule a core (`data.bulk`), "auto" libcint on a CPU; the labels are the same. memory: what a batch, or
+    the molecules under way, may take, GB; by default a share of the device's or the machine's. progress:
+    called with (done, total) in distinct molecules, first with what `out` has already. report: called with
+    each failure when it occurs.
     Labels that `out` has are not computed again, failures are. It has all finished molecules after an
     exception too, KeyboardInterrupt included; after a kill, from the end of the next run on.
 
@@ -70,6 +79,7 @@ def label_file(
     """
     require_x64()
     recipe = recipe or Recipe()
+    solve = _solver(integrals, memory)
     if Path(source).resolve() == Path(out).resolve():
         raise ValueError(f"{out} is the input; choose another file for the labels")
     job = _plan(read_frames(source, charge=charge, spin=spin), recipe)
@@ -82,7 +92,7 @@ def label_file(
         total, done = len(job.unique), len(job.unique) - len(missing)
         _call(progress, done, total)
         try:
-            for key, outcome in solve_frames(missing, recipe):
+            for key, outcome in solve(missing, recipe):
                 if isinstance(outcome, Failure):
                     failed[key] = outcome
                     _call(report, outcome)
@@ -95,6 +105,16 @@ def label_file(
             store.merge(_contents(job, kept, failures, recipe), _versions())
     labelled = sum(key in kept for key in job.keys)
     return Summary(labelled, len(missing) - len(failed), tuple(failures))
+
+
+def _solver(integrals: str, memory: float | None) -> Callable[..., Iterator[tuple[str, Label | Failure]]]:
+    if integrals not in ("auto", "jax", "libcint"):
+        raise ValueError(f"integrals must be 'auto', 'jax' or 'libcint', got {integrals!r}")
+    if memory is not None and not 0 < memory < math.inf:
+        raise ValueError(f"memory must be a positive number of GB, e.g. 16, got {memory:g}")
+    if integrals == "auto":
+        integrals = "libcint" if jax.default_backend() == "cpu" else "jax"
+    return functools.partial(solve_batches if integrals == "jax" else solve_frames, memory=memory)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +189,8 @@ def main(arguments: list[str] | None = None) -> int:
                 _recipe(options),
                 charge=options.charge,
                 spin=options.spin,
+                integrals=options.integrals,
+                memory=options.memory,
                 progress=bar.show,
                 report=bar.complain,
             )
@@ -303,6 +325,20 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=usual.max_cycles,
         help="Fock builds before a molecule counts as failed (default: %(default)s)",
+    )
+    add(
+        "--integrals",
+        choices=["auto", "jax", "libcint"],
+        default="auto",
+        help="jax: batches of molecules on JAX's device; libcint: one molecule a CPU core;\n"
+        "auto: jax on an accelerator, libcint on a CPU (default: %(default)s)",
+    )
+    add(
+        "--memory",
+        type=float,
+        metavar="GB",
+        help="what one batch, or the molecules under way on a CPU, may take\n"
+        f"(default: {SHARE:.0%} of the device's, or of the machine's)".replace("%", "%%"),
     )
     return parser
 

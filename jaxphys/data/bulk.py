@@ -7,9 +7,9 @@ import functools
 import hashlib
 import os
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from itertools import islice
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import jax
@@ -22,10 +22,17 @@ from jaxphys.data.frames import Failure, Frame
 from jaxphys.data.label_file import Label
 from jaxphys.data.labels import Method
 from jaxphys.dft.basis import normalise, shell_momenta
+from jaxphys.dft.becke import grid_template
 from jaxphys.dft.functionals import functional
 
 COARSE_LEVEL = 1
 """Grid of the first SCF cycles, where the method's own is finer."""
+
+SHARE = 0.8
+"""Of a memory, what a run takes by default."""
+
+COPIES = 2.2
+"""How often a molecule's orbital values and fitting tensors exist at once, other arrays counted in."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,28 +102,65 @@ def check_basis(frames: Iterable[Frame], method: Method) -> None:
 
 
 def solve_frames(
-    frames: Mapping[str, Frame], recipe: Recipe, *, workers: int | None = None
+    frames: Mapping[str, Frame], recipe: Recipe, *, memory: float | None = None, workers: int | None = None
 ) -> Iterator[tuple[str, Label | Failure]]:
     """Each molecule's label, or why there is none, under its key, about in the order of size.
 
     Molecules of one size bucket share one compiled program. workers: molecules at a time, by default one for
     each core. On a CPU that is the way to use all cores: XLA keeps to about one within a molecule, and
-    `jax.vmap` copies the orbital values, which are most of the memory.
+    `jax.vmap` copies the orbital values, which are most of the memory. memory: in GB, by default a share of
+    the machine's; fewer molecules at a time where they would need more, but always one.
     """
     workers = workers or len(os.sched_getaffinity(0))
-    waiting = iter(sorted(frames.items(), key=lambda item: _size(item[1])))
-    with ThreadPoolExecutor(workers, initializer=_one_thread) as pool:
-        running = {pool.submit(_outcome, frame, recipe): key for key, frame in islice(waiting, workers)}
+    memory = machine_memory() if memory is None else memory
+    waiting = deque(sorted(frames.items(), key=lambda item: _size(item[1])))
+    running: dict[Future, tuple[str, float]] = {}
+    with ThreadPoolExecutor(workers, initializer=one_thread) as pool:
+
+        def start() -> None:
+            while waiting and len(running) < workers:
+                key, frame = waiting[0]
+                needed = _gigabytes(frame, recipe.method)
+                if running and sum(taken for _, taken in running.values()) + needed > memory:
+                    return
+                waiting.popleft()
+                running[pool.submit(_outcome, frame, recipe)] = key, needed
+
+        start()
         while running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                # the next one starts before the caller has written this one
-                for key, frame in islice(waiting, 1):
-                    running[pool.submit(_outcome, frame, recipe)] = key
-                yield running.pop(future), future.result()
+            finished = [(running.pop(future)[0], future.result()) for future in done]
+            start()  # the next ones start before the caller has written these
+            yield from finished
 
 
-def _one_thread() -> None:
+def machine_memory() -> float:
+    """What a run takes by default of this machine's memory, GB."""
+    return SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+
+
+def _gigabytes(frame: Frame, method: Method) -> float:
+    """About what `_compute` takes at its highest: some copies of the largest arrays; 0 where it will fail."""
+    try:
+        sizes = [_element(z, method) for z in frame.molecule.numbers.tolist()]
+    except ValueError:
+        return 0.0
+    n, points = (sum(column) for column in zip(*sizes, strict=True))
+    level = functional(method.xc)
+    tensors = 0.5 + (level.exact_exchange > 0) + 2 * (level.range_separation is not None)
+    auxiliaries = 5 * n
+    return COPIES * 8e-9 * n * ((4 if level.needs_gradient else 1) * points + tensors * n * auxiliaries)
+
+
+@functools.cache
+def _element(number: int, method: Method) -> tuple[int, int]:
+    """Orbitals of an atom, and its points on both grids."""
+    levels = {method.grid_level, min(method.grid_level, COARSE_LEVEL)}
+    points = sum(len(grid_template([number], level).volumes) for level in levels)
+    return sum(2 * l + 1 for l in shell_momenta(number, method.basis)), points
+
+
+def one_thread() -> None:
     """PySCF's threads would only be in the way of the other molecules."""
     lib.num_threads(1)
 
@@ -125,7 +169,7 @@ def _outcome(frame: Frame, recipe: Recipe) -> Label | Failure:
     try:
         return _compute(frame, recipe)
     except Exception as error:  # PySCF, LAPACK and XLA have many kinds: one must not end a night's run
-        return _failure(frame, error)
+        return failure_of(frame, error)
 
 
 def _size(frame: Frame) -> tuple:
@@ -137,6 +181,19 @@ def _size(frame: Frame) -> tuple:
 def _compute(frame: Frame, recipe: Recipe) -> Label | Failure:
     started = time.perf_counter()
     solution, arrays = _solution(frame, recipe)
+    if recipe.forces and solution.converged:
+        arrays["forces"] = _forces(frame, solution, recipe)
+    return make_label(frame, recipe, solution, arrays, time.perf_counter() - started)
+
+
+def make_label(
+    frame: Frame,
+    recipe: Recipe,
+    solution: dft.SCFResult,
+    arrays: Mapping[str, np.ndarray],
+    seconds: float,
+) -> Label | Failure:
+    """A label from a solution without padding and what else it takes, or why there is none."""
     if not solution.converged:
         return fail(
             frame,
@@ -145,9 +202,7 @@ def _compute(frame: Frame, recipe: Recipe) -> Label | Failure:
         )
     names = ["energy", "fock", "orbital_energies"]
     names += [name for name in ("density", "coefficients") if getattr(recipe, name)]
-    arrays |= {name: getattr(solution, name) for name in names}
-    if recipe.forces:
-        arrays["forces"] = _forces(frame, solution, recipe)
+    arrays = {**arrays, **{name: getattr(solution, name) for name in names}}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             return fail(frame, f"{name} is not finite")
@@ -157,7 +212,7 @@ def _compute(frame: Frame, recipe: Recipe) -> Label | Failure:
         "charge": frame.molecule.charge,
         "spin": frame.spin,
         "cycles": int(solution.cycles),
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
     }
     return Label(arrays, attributes)
 
@@ -167,7 +222,7 @@ def _solution(frame: Frame, recipe: Recipe) -> tuple[dft.SCFResult, dict[str, np
     numbers, positions = frame.molecule.numbers, frame.molecule.positions
     method = dataclasses.asdict(recipe.method)
     coarse = COARSE_LEVEL if recipe.method.grid_level > COARSE_LEVEL else None
-    system = dft.kohn_sham(numbers, positions, **_state(frame), **method, coarse_level=coarse, padded=True)
+    system = dft.kohn_sham(numbers, positions, **state(frame), **method, coarse_level=coarse, padded=True)
     n = int(np.sum(np.diagonal(system.overlap) > 0))
     arrays = {
         "numbers": numbers,
@@ -178,7 +233,7 @@ def _solution(frame: Frame, recipe: Recipe) -> tuple[dft.SCFResult, dict[str, np
     system = jax.device_put(system)
     result, dipole = _solve(system, tolerance=recipe.tolerance, max_cycles=recipe.max_cycles)
     arrays["dipole"] = np.asarray(dipole)
-    return _unpad(result, n), arrays
+    return unpad(result, n), arrays
 
 
 @functools.partial(jax.jit, static_argnames=("tolerance", "max_cycles"))
@@ -188,7 +243,7 @@ def _solve(system: dft.KohnSham, *, tolerance: float, max_cycles: int) -> tuple[
     return result, dft.dipole(system, result.density)
 
 
-def _unpad(result: dft.SCFResult, n: int) -> dft.SCFResult:
+def unpad(result: dft.SCFResult, n: int) -> dft.SCFResult:
     """A solution of n orbitals in NumPy arrays of its own."""
     arrays = {}
     for name, rank in labels.RANKS.items():
@@ -200,10 +255,11 @@ def _unpad(result: dft.SCFResult, n: int) -> dft.SCFResult:
 def _forces(frame: Frame, solution: dft.SCFResult, recipe: Recipe) -> np.ndarray:
     """Forces in Ha/Bohr, (a, 3)."""
     level = dataclasses.asdict(recipe.method)
-    return dft.forces(frame.molecule.numbers, frame.molecule.positions, solution, **_state(frame), **level)
+    return dft.forces(frame.molecule.numbers, frame.molecule.positions, solution, **state(frame), **level)
 
 
-def _state(frame: Frame) -> dict[str, Any]:
+def state(frame: Frame) -> dict[str, Any]:
+    """Charge and spin in the arguments of `dft.kohn_sham`."""
     return {"charge": frame.molecule.charge, "spin": frame.spin or None}
 
 
@@ -212,7 +268,8 @@ def fail(frame: Frame, reason: str) -> Failure:
     return Failure(frame.index, frame.formula, frame.molecule.name, reason)
 
 
-def _failure(frame: Frame, error: Exception) -> Failure:
+def failure_of(frame: Frame, error: Exception) -> Failure:
+    """A frame's failure, from what was raised."""
     text = " ".join(str(error).split())
     # A ValueError is written for people, but LAPACK's is one too.
     plain = isinstance(error, ValueError) and not isinstance(error, np.linalg.LinAlgError)

@@ -58,7 +58,7 @@ NOTES = {
     "spin": "attribute of a label: number of unpaired electrons; first axis up, down where it is not 0",
     "charge": "attribute of a label: total charge in e",
     "seconds": "attribute of a label: wall time, with integrals, and with compilation where it was the first "
-    "of its size",
+    "of its size; of a batch, its share",
 }
 
 # Not `warnings`: see labels.py.

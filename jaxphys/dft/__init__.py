@@ -2,9 +2,7 @@
 
 from jaxphys.dft.assembly import Setup as Setup
 from jaxphys.dft.assembly import assemble as assemble
-from jaxphys.dft.assembly import batch_size as batch_size
 from jaxphys.dft.assembly import setup as setup
-from jaxphys.dft.assembly import stack_setups as stack_setups
 from jaxphys.dft.eigen import density as density
 from jaxphys.dft.eigen import occupied_orbitals as occupied_orbitals
 from jaxphys.dft.eigen import orbitals as orbitals
@@ -20,6 +18,13 @@ from jaxphys.dft.properties import dipole as dipole
 from jaxphys.dft.scf import SCFResult as SCFResult
 from jaxphys.dft.scf import guess_fock as guess_fock
 from jaxphys.dft.scf import scf as scf
+from jaxphys.dft.setup_stack import SetupSizes as SetupSizes
+from jaxphys.dft.setup_stack import batch_size as batch_size
+from jaxphys.dft.setup_stack import expected_sizes as expected_sizes
+from jaxphys.dft.setup_stack import fitting_batch as fitting_batch
+from jaxphys.dft.setup_stack import gigabytes as gigabytes
+from jaxphys.dft.setup_stack import setup_sizes as setup_sizes
+from jaxphys.dft.setup_stack import stack_setups as stack_setups
 from jaxphys.dft.system import KohnSham as KohnSham
 from jaxphys.dft.system import Sizes as Sizes
 from jaxphys.dft.system import pad as pad

@@ -8,7 +8,6 @@ What elements, charge and method decide is a `Setup`, made once on the host; `as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from pyscf import gto
 from pyscf.scf import atom_hf
 
 from jaxphys.dft.basis import build_auxiliary, build_mole, occupation_of
-from jaxphys.dft.becke import GridTemplate, becke_grid, grid_template, pad_template
+from jaxphys.dft.becke import GridTemplate, becke_grid, grid_template
 from jaxphys.dft.functionals import functional
 from jaxphys.dft.gaussian_integrals import (
     nuclear_attraction,
@@ -31,7 +30,7 @@ from jaxphys.dft.gaussian_integrals import (
 from jaxphys.dft.grid import POINTS_PER_BLOCK
 from jaxphys.dft.integrals import LINEAR_DEPENDENCE
 from jaxphys.dft.orbital_values import orbital_values
-from jaxphys.dft.shells import Basis, count_shells, make_shells, pad_shells
+from jaxphys.dft.shells import Basis, make_shells
 from jaxphys.dft.system import KohnSham, Leaf, require_x64
 from jaxphys.units import BOHR_IN_ANGSTROM
 
@@ -219,71 +218,3 @@ def _quadrature(setup: Setup, nuclei: Array, *, gradient: bool) -> tuple[Array, 
         return orbital_values(setup.basis, nuclei, points, n, derivatives=int(gradient)).mT
 
     return jnp.pad(weights, (0, missing)).reshape(-1, POINTS_PER_BLOCK), jax.lax.map(block, blocks)
-
-
-def stack_setups(setups: Sequence[Setup]) -> Setup:
-    """Setups padded to one shape that similar molecules share, with a leading axis for `jax.vmap`."""
-    if not setups:
-        raise ValueError("stack_setups needs at least one setup, got none")
-    if len({setup.xc for setup in setups}) > 1 or len({setup.occupation.ndim for setup in setups}) > 1:
-        raise ValueError("setups of one stack must share the functional, and all have spin given or none")
-    sizes = {
-        "atoms": _bucket(max(len(s.numbers) for s in setups), 4),
-        "orbitals": _bucket(max(len(s.orbital_mask) for s in setups), 8),
-        "auxiliaries": _bucket(max(len(s.auxiliary_mask) for s in setups), 64),
-        "minimal": _bucket(max(len(s.minimal_occupation) for s in setups), 8),
-        "points": _bucket(max(len(s.grid.volumes) for s in setups), 16 * POINTS_PER_BLOCK),
-        "occupied": _bucket(max(s.occupied for s in setups), 4),
-    }
-    counts = {
-        name: {
-            key: _bucket(count, 4) for key, count in count_shells([getattr(s, name) for s in setups]).items()
-        }
-        for name in ("basis", "auxiliary", "minimal")
-    }
-    padded = [_pad_setup(setup, sizes, counts) for setup in setups]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
-
-
-def _bucket(value: int, step: int) -> int:
-    return -(-value // step) * step
-
-
-def _pad_setup(setup: Setup, sizes: dict[str, int], counts: dict[str, dict]) -> Setup:
-    def grow(array: np.ndarray, size: int) -> np.ndarray:
-        return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, size - array.shape[-1])])
-
-    return Setup(
-        numbers=grow(setup.numbers, sizes["atoms"]),
-        occupation=grow(setup.occupation, sizes["orbitals"]),
-        orbital_mask=grow(setup.orbital_mask, sizes["orbitals"]),
-        auxiliary_mask=grow(setup.auxiliary_mask, sizes["auxiliaries"]),
-        basis=pad_shells(setup.basis, counts["basis"], sizes["orbitals"]),
-        auxiliary=pad_shells(setup.auxiliary, counts["auxiliary"], sizes["auxiliaries"]),
-        minimal=pad_shells(setup.minimal, counts["minimal"], sizes["minimal"]),
-        minimal_occupation=grow(setup.minimal_occupation, sizes["minimal"]),
-        grid=pad_template(setup.grid, sizes["atoms"], sizes["points"]),
-        xc=setup.xc,
-        occupied=sizes["occupied"],
-    )
-
-
-def batch_size(setups: Sequence[Setup], memory: float) -> int:
-    """How many of these molecules `scf(assemble(...))` can do at once in so much memory, GB.
-
-    Counted are the arrays of the padded systems and of their making. Raises ValueError where not even one
-    fits, with what to lower.
-    """
-    one = jax.tree.map(lambda leaf: leaf[0], stack_setups(setups))
-    positions = jax.ShapeDtypeStruct((*one.numbers.shape, 3), np.float64)
-    system = jax.eval_shape(assemble, one, positions)
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(system))
-    # orbital values and fitting tensors exist twice while they are made
-    needed = 2.2e-9 * size
-    if needed > memory:
-        raise ValueError(
-            f"one molecule needs about {needed:.2g} GB, more than the {memory:g} GB given; lower the grid "
-            f"level ({system.grid_weights.size} points) or take a smaller basis "
-            f"({len(system.overlap)} orbitals)"
-        )
-    return int(memory / needed)

@@ -153,16 +153,17 @@ def _density_on_grid(
 ) -> Float[Array, "b v q"]:
     """ρ, with gradients of the orbitals ∇ρ, and τ if asked for; by blocks of points that fit the cache."""
 
-    def block(values: Array) -> Array:
-        contracted = density @ values[0]
-        rho = jnp.sum(values[0] * contracted, axis=0)
-        variables = [rho[None], 2.0 * jnp.sum(values[1:] * contracted, axis=1)]
-        if kinetic:
-            tau = [jnp.sum(value * (density @ value), axis=0) for value in values[1:]]
-            variables.append(0.5 * jnp.sum(jnp.stack(tau), axis=0)[None])
-        return jnp.concatenate(variables)
+    return _each_block(functools.partial(_density_on_block, kinetic, density), values)
 
-    return _each_block(block, values)
+
+def _density_on_block(kinetic: bool, density: Matrix, values: Float[Array, "k n q"]) -> Float[Array, "v q"]:
+    contracted = density @ values[0]
+    rho = jnp.sum(values[0] * contracted, axis=0)
+    variables = [rho[None], 2.0 * jnp.sum(values[1:] * contracted, axis=1)]
+    if kinetic:
+        tau = [jnp.sum(value * (density @ value), axis=0) for value in values[1:]]
+        variables.append(0.5 * jnp.sum(jnp.stack(tau), axis=0)[None])
+    return jnp.concatenate(variables)
 
 
 def _orbitals_on_grid(
@@ -182,10 +183,12 @@ def _orbitals_on_grid(
     return _each_block(block, values)
 
 
-def _each_block(function: Any, values: Array) -> Array:
+def _each_block(function: Any, *arrays: Array) -> Array:
     """The function of every block, one after the other; by its index, since a batch of values is not to be
     transposed."""
-    return jax.lax.map(lambda index: function(values[index]), jnp.arange(len(values)))
+    return jax.lax.map(
+        lambda index: function(*(array[index] for array in arrays)), jnp.arange(len(arrays[0]))
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -195,39 +198,45 @@ def _matrix_from_grid(
     """Matrix of the derivatives of an energy by ρ, ∇ρ and τ: the transpose of `_density_on_grid`."""
 
     def add(total: Array, index: Array) -> tuple[Array, None]:
-        values, potentials = all_values[index], all_potentials[index]
-        # term by term: of a sum over an axis XLA would store every term first
-        weighted = 0.5 * potentials[0] * values[0]
-        for potential, value in zip(potentials[1:4], values[1:], strict=False):
-            weighted += potential * value
-        half = values[0] @ weighted.T
-        if kinetic:
-            half += sum(value @ (0.25 * potentials[4] * value).T for value in values[1:])
-        return total + half, None
+        return total + _matrix_from_block(kinetic, potentials[index], values[index]), None
 
     n = values.shape[-2]
-    all_values, all_potentials = values, potentials
     half, _ = jax.lax.scan(add, jnp.zeros((n, n)), jnp.arange(len(values)))
     return half + half.T
 
 
-def _pull_values(
-    function: jax.custom_vjp, kinetic: bool, values: Array, other: Array, cotangent: Array
-) -> Array:
-    """Cotangent of the orbital values by autodiff; compiled only where somebody asks for it."""
-    return jax.vjp(lambda v: function.fun(kinetic, v, other), values)[1](cotangent)[0]
+def _matrix_from_block(
+    kinetic: bool, potentials: Float[Array, "v q"], values: Float[Array, "k n q"]
+) -> Matrix:
+    """A block's part of one half of the matrix; the other half is its transpose."""
+    # term by term: of a sum over an axis XLA would store every term first
+    weighted = 0.5 * potentials[0] * values[0]
+    for potential, value in zip(potentials[1:4], values[1:], strict=False):
+        weighted += potential * value
+    half = values[0] @ weighted.T
+    if kinetic:
+        half += sum(value @ (0.25 * potentials[4] * value).T for value in values[1:])
+    return half
 
 
+# Cotangents of the orbital values come block by block, too, compiled only where somebody asks for them.
 def _density_backward(kinetic: bool, saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     values, density = saved
-    by_values = _pull_values(_density_on_grid, kinetic, values, density, cotangent)
-    return by_values, _matrix_from_grid(kinetic, values, cotangent)
+
+    def pull(values: Array, cotangent: Array) -> Array:
+        return jax.vjp(functools.partial(_density_on_block, kinetic, density), values)[1](cotangent)[0]
+
+    return _each_block(pull, values, cotangent), _matrix_from_grid(kinetic, values, cotangent)
 
 
 def _matrix_backward(kinetic: bool, saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     values, potentials = saved
-    by_values = _pull_values(_matrix_from_grid, kinetic, values, potentials, cotangent)
-    return by_values, _density_on_grid(kinetic, values, 0.5 * (cotangent + cotangent.T))
+    twice = cotangent + cotangent.T
+
+    def pull(values: Array, potentials: Array) -> Array:
+        return jax.vjp(functools.partial(_matrix_from_block, kinetic, potentials), values)[1](twice)[0]
+
+    return _each_block(pull, values, potentials), _density_on_grid(kinetic, values, 0.5 * twice)
 
 
 # Each of the two maps is the other's transpose; autodiff would store every block's intermediates instead.

@@ -93,21 +93,8 @@ def test_dipole_derivative_by_a_position(basis):
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_batches_fit_the_memory():
-    setups = [setup_of(METHANOL), setup_of(WATER)]
-    assert dft.batch_size(setups, 8.0) == pytest.approx(8 * dft.batch_size(setups, 1.0), abs=8)
-    with pytest.raises(
-        ValueError, match=r"more than the 0.0001 GB given; lower the grid level \(\d+ points\)"
-    ):
-        dft.batch_size(setups, 1e-4)
-
-
 def test_what_integrals_in_jax_cannot_do():
     with pytest.raises(ValueError, match="has core potentials for this molecule"):
         dft.setup(HYDROGEN_IODIDE[0], basis="def2-svp")
     with pytest.raises(ValueError, match="wb97x is range-separated"):
         dft.setup(WATER[0], xc="wb97x")
-    with pytest.raises(ValueError, match="at least one setup, got none"):
-        dft.stack_setups([])
-    with pytest.raises(ValueError, match="must share the functional"):
-        dft.stack_setups([setup_of(WATER), setup_of(WATER, xc="pbe")])
