@@ -33,7 +33,7 @@ from jaxphys.data.frames import Failure, Frame
 from jaxphys.data.label_file import Label
 
 DENSEST = 0.5
-"""Of a group's memory and integrals, for each molecule, the part that its own need at least."""
+"""The least part of a group's memory, and of its integrals, that each of its molecules would need alone."""
 
 NEGLIGIBLE = (0.02, 1e5)
 """Memory in GB and combinations of primitives too small to deserve a program of their own."""
@@ -114,7 +114,7 @@ def _groups(found: _Found, recipe: Recipe, memory: float, *, open_shell: bool) -
     """First fit, from the largest on, as long as no molecule of a group is much smaller than its shape."""
 
     def cost(sizes: dft.SetupSizes) -> tuple[float, float]:
-        needed = dft.gigabytes(sizes, xc=recipe.method.xc, open_shell=open_shell)
+        needed = dft.memory_needed(sizes, xc=recipe.method.xc, open_shell=open_shell)
         return needed, float(sizes.combinations)
 
     ordered = sorted(

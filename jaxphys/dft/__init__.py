@@ -22,7 +22,7 @@ from jaxphys.dft.setup_stack import SetupSizes as SetupSizes
 from jaxphys.dft.setup_stack import batch_size as batch_size
 from jaxphys.dft.setup_stack import expected_sizes as expected_sizes
 from jaxphys.dft.setup_stack import fitting_batch as fitting_batch
-from jaxphys.dft.setup_stack import gigabytes as gigabytes
+from jaxphys.dft.setup_stack import memory_needed as memory_needed
 from jaxphys.dft.setup_stack import setup_sizes as setup_sizes
 from jaxphys.dft.setup_stack import stack_setups as stack_setups
 from jaxphys.dft.system import KohnSham as KohnSham

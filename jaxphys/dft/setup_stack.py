@@ -24,6 +24,10 @@ BASES = ("basis", "auxiliary", "minimal")
 COUNTS = ("atoms", "orbitals", "auxiliaries", "minimal_orbitals", "points")
 
 
+TILES = 0.012
+"""What integrals of one molecule take beside their results, GB."""
+
+
 @dataclass(frozen=True)
 class SetupSizes:
     """Array sizes of a `Setup`: all that a program for it depends on, but functional and spin."""
@@ -179,7 +183,7 @@ def batch_size(setups: Sequence[Setup], memory: float) -> int:
 
 def fitting_batch(sizes: SetupSizes, memory: float, *, xc: str, open_shell: bool) -> int:
     """`batch_size` of setups padded to these sizes."""
-    needed = gigabytes(sizes, xc=xc, open_shell=open_shell)
+    needed = memory_needed(sizes, xc=xc, open_shell=open_shell)
     if needed > memory:
         raise ValueError(
             f"one molecule needs about {needed:.2g} GB, more than the {memory:.3g} GB given; lower the grid "
@@ -188,14 +192,18 @@ def fitting_batch(sizes: SetupSizes, memory: float, *, xc: str, open_shell: bool
     return int(memory / needed)
 
 
-def gigabytes(sizes: SetupSizes, *, xc: str, open_shell: bool) -> float:
-    """Memory in GB of one molecule's `scf(assemble(...))` and `assembled_forces` in a batch."""
-    method, n = functional(xc), sizes.orbitals
+def memory_needed(sizes: SetupSizes, *, xc: str, open_shell: bool) -> float:
+    """Memory in GB of one molecule in a batch of `scf(assemble(...))` or of `assembled_forces`.
+
+    Counted as XLA (jax 0.10.1, CPU) allocates them, the forces above all: the orbital values, their copy by
+    `jax.vmap` and a cotangent for each spin; the fitting tensors likewise; matrices; tiles of integrals.
+    """
+    method, n, spins = functional(xc), sizes.orbitals, 2 if open_shell else 1
     values = (4 if method.needs_gradient else 1) * n * _points(sizes)
-    fitting = sizes.auxiliaries * n * (n + 1) // 2
     exchange = sizes.auxiliaries * n * n if method.exact_exchange else 0
-    matrices = (2 if open_shell else 1) * n * n
-    return 8e-9 * (6.0 * values + 4.0 * fitting + 4.0 * exchange + 40 * matrices) + 0.01
+    fitting = sizes.auxiliaries * n * (n + 1) // 2
+    numbers = (2.1 + spins) * values + (1 + 3 * spins) * exchange + 3 * fitting + 40 * spins * n * n
+    return 8e-9 * numbers + TILES
 
 
 def _points(sizes: SetupSizes) -> int:

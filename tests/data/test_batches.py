@@ -14,7 +14,7 @@ from jaxphys.data.batches import device_memory, plan_batches, solve_batches
 from jaxphys.data.frames import Failure, Frame
 from jaxphys.molecule import Molecule
 
-RECIPE = bulk.Recipe(Method("sto-3g", "svwn", "weigend", 0), max_cycles=14, density=True)
+RECIPE = bulk.Recipe(Method("sto-3g", "svwn", "6-31g", 0), max_cycles=14, density=True)
 QUICK = dataclasses.replace(RECIPE, forces=False)
 
 SPECIES = {
@@ -48,7 +48,7 @@ def hydrogens(count):
 def need(frames, recipe=RECIPE):
     """Memory of the largest padded molecule, GB."""
     groups = plan_batches(frames, recipe, 1e3).groups
-    return max(dft.gigabytes(one.sizes, xc=recipe.method.xc, open_shell=False) for one in groups)
+    return max(dft.memory_needed(one.sizes, xc=recipe.method.xc, open_shell=False) for one in groups)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_a_job_has_few_shapes(memory):
     assert bool(plan.too_large) == (memory < 1) and not plan.refused
     assert len(plan.groups) <= 8
     for group in plan.groups:
-        needed = dft.gigabytes(group.sizes, xc="b3lyp5", open_shell=False)
+        needed = dft.memory_needed(group.sizes, xc="b3lyp5", open_shell=False)
         assert 0 < group.batch * needed <= memory
         own = [
             dft.expected_sizes(frames[key].molecule.numbers, **dataclasses.asdict(recipe.method))

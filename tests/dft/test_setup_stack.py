@@ -67,5 +67,5 @@ def test_the_memory_is_that_of_the_program(xc, spin, level):
     # the memory is settled before LLVM begins
     found = lowered.compile(compiler_options={"xla_backend_optimization_level": 0}).memory_analysis()
     total = found.temp_size_in_bytes + found.argument_size_in_bytes + found.output_size_in_bytes
-    stated = 2e9 * dft.gigabytes(sizes, xc=xc, open_shell=spin is not None)
+    stated = 2e9 * dft.memory_needed(sizes, xc=xc, open_shell=spin is not None)
     assert 0.6 * stated < total <= stated
