@@ -111,6 +111,8 @@ def _minimal_basis(numbers: np.ndarray, positions: np.ndarray) -> tuple[Basis, n
         shells[symbol], occupations = [], []
         for l in range(4):
             full, fraction = atom_hf.frac_occ(symbol, l)
+            if not full and not fraction:
+                continue
             kept = [row[: full + 2] for row in contracted[l][1:]]
             shells[symbol].append([l, *kept])
             occupations.append(np.repeat([2.0] * full + [fraction], 2 * l + 1))

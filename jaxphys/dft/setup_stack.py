@@ -24,7 +24,7 @@ BASES = ("basis", "auxiliary", "minimal")
 COUNTS = ("atoms", "orbitals", "auxiliaries", "minimal_orbitals", "points")
 
 
-TILES = 0.012
+TILES = 0.024
 """What integrals of one molecule take beside their results, GB."""
 
 
@@ -202,7 +202,7 @@ def memory_needed(sizes: SetupSizes, *, xc: str, open_shell: bool) -> float:
     values = (4 if method.needs_gradient else 1) * n * _points(sizes)
     exchange = sizes.auxiliaries * n * n if method.exact_exchange else 0
     fitting = sizes.auxiliaries * n * (n + 1) // 2
-    numbers = (2.1 + spins) * values + (1 + 3 * spins) * exchange + 3 * fitting + 40 * spins * n * n
+    numbers = (2.05 + spins) * values + 2 * spins * exchange + 1.5 * fitting + 40 * spins * n * n
     return 8e-9 * numbers + TILES
 
 

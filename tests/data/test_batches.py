@@ -14,7 +14,7 @@ from jaxphys.data.batches import device_memory, plan_batches, solve_batches
 from jaxphys.data.frames import Failure, Frame
 from jaxphys.molecule import Molecule
 
-RECIPE = bulk.Recipe(Method("sto-3g", "svwn", "6-31g", 0), max_cycles=14, density=True)
+RECIPE = bulk.Recipe(Method("sto-3g", "svwn", "6-31g", 0), max_cycles=11, density=True)
 QUICK = dataclasses.replace(RECIPE, forces=False)
 
 SPECIES = {
@@ -24,7 +24,6 @@ SPECIES = {
     "stubborn": ("LiF", 0, 0),
     "hydroxide": ("OH", -1, 0),
     "ammonia": ("NH3", 0, 0),
-    "cation": ("H2O", 1, 1),
 }
 
 
@@ -66,10 +65,19 @@ def both():
     return found, calls, dict(bulk.solve_frames(FRAMES, RECIPE))
 
 
-@pytest.mark.parametrize("name", ["hydrogen", "water", "hydroxide", "ammonia", "cation"])
+@pytest.mark.parametrize("name", ["hydrogen", "water", "hydroxide", "ammonia"])
 def test_labels_are_those_of_libcint(both, name):
-    found, _, expected = (outcomes for outcomes in both)
-    ours, theirs = found[name], expected[name]
+    assert_same(both[0][name], both[2][name])
+
+
+@pytest.mark.slow
+def test_labels_of_open_shells_are_those_of_libcint():
+    frames = {"cation": frame(0, "H2O", charge=1, spin=1)}
+    found = dict(solve_batches(frames, RECIPE, memory=8.0))
+    assert_same(found["cation"], dict(bulk.solve_frames(frames, RECIPE))["cation"])
+
+
+def assert_same(ours, theirs):
     assert ours.arrays.keys() == theirs.arrays.keys()
     assert ours.attributes.keys() == theirs.attributes.keys()
     assert ours.attributes["cycles"] == theirs.attributes["cycles"]
@@ -84,8 +92,8 @@ def test_failures_are_those_of_libcint_and_the_batch_goes_on(both):
     failed = {key: outcome for key, outcome in found.items() if isinstance(outcome, Failure)}
     assert failed == {key: outcome for key, outcome in expected.items() if isinstance(outcome, Failure)}
     assert failed.keys() == {"odd", "stubborn"}
-    assert failed["stubborn"].reason.startswith("the SCF did not converge in 14 cycles")
-    assert calls == [(2, 4, 3)] * 3 + [(1, 4, 3)]
+    assert failed["stubborn"].reason.startswith("the SCF did not converge in 11 cycles")
+    assert calls == [(2, 4, 3)] * 3
 
 
 @pytest.fixture
@@ -156,7 +164,7 @@ def test_what_integrals_in_jax_cannot_do_is_for_libcint():
 
 @pytest.mark.parametrize("memory", [30.0, 0.3])
 def test_a_job_has_few_shapes(memory):
-    """More than 200 formulas of C, H, N, O, F."""
+    """More than 150 formulas of C, H, N, O, F."""
     numbers = [
         [6] * c + [7] * n + [8] * o + [9] * f + [1] * h
         for c in range(1, 7)
@@ -172,7 +180,7 @@ def test_a_job_has_few_shapes(memory):
     recipe = bulk.Recipe(Method("def2-svp", "b3lyp5", None, 1))
     plan = plan_batches(frames, recipe, memory)
     members = [key for group in plan.groups for key in group.frames]
-    assert sorted([*members, *plan.too_large]) == sorted(frames) and len(frames) > 200
+    assert sorted([*members, *plan.too_large]) == sorted(frames) and len(frames) > 150
     assert bool(plan.too_large) == (memory < 1) and not plan.refused
     assert len(plan.groups) <= 8
     for group in plan.groups:
