@@ -149,7 +149,7 @@ def test_other_errors_of_a_batch_are_failures(monkeypatch):
 
 def test_a_molecule_beyond_the_budget_says_what_to_lower(solver):
     frames = {"small": frame(0, "H2"), "large": frame(1, "C6H6")}
-    found = dict(solve_batches(frames, QUICK, memory=0.5 * need({"large": frames["large"]})))
+    found = dict(solve_batches(frames, QUICK, memory=0.9 * need({"large": frames["large"]})))
     assert isinstance(found["large"], Failure) and not isinstance(found["small"], Failure)
     assert "lower the grid level" in found["large"].reason and "smaller basis" in found["large"].reason
 
