@@ -12,3 +12,8 @@ from jaxphys.training import prepare_cpu  # noqa: E402  only what is imported af
 
 prepare_cpu()
 lib.num_threads(1)  # in a process with other threads, and beside a second one, more are slower
+
+
+def pytest_configure(config):
+    """Leave LLVM's optimisations to `-m slow`: compilation is most of the suite's time, and half of it so."""
+    jax.config.update("jax_disable_most_optimizations", "not slow" in config.option.markexpr)

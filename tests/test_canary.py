@@ -7,12 +7,22 @@ Source of the second: https://github.com/jax-ml/jax/issues/39103; the first is a
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 CURE = (
     "jax {version} miscompiles reductions on this machine (relative error {error:.1e}), so that nothing else "
     "can be trusted: install jax==0.10.1, or set "
     "XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=-reduce before jax starts"
 )
+
+
+@pytest.fixture(autouse=True)
+def as_users_compile():
+    """With all optimisations, which other tests do without."""
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def assert_right(compiled, expected):
