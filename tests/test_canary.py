@@ -19,7 +19,7 @@ CURE = (
 @pytest.fixture(autouse=True)
 def as_users_compile():
     """With all optimisations, which other tests do without."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
