@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import SupportsFloat
 
 import jraph
 import numpy as np
@@ -19,7 +19,7 @@ def neighbour_graph(
     positions: ArrayLike,
     cutoff: float,
     cell: ArrayLike | None = None,
-    pbc: bool | Sequence[bool] | None = None,
+    pbc: bool | ArrayLike | None = None,
     n_node: int | None = None,
     n_edge: int | None = None,
     n_neighbour: int | None = None,
@@ -44,7 +44,7 @@ def neighbour_graph(
     degree = np.bincount(receivers, minlength=len(numbers))
     n_node = graph_sizes(len(numbers))[0] if n_node is None else n_node
     n_edge = _rounded(len(senders), 64) if n_edge is None else n_edge
-    n_neighbour = _rounded(degree.max(), 4) if n_neighbour is None else n_neighbour
+    n_neighbour = _rounded(int(degree.max()), 4) if n_neighbour is None else n_neighbour
     _check_size("n_node", n_node, len(numbers) + 1)
     _check_size("n_edge", n_edge, len(senders))
     _check_size("n_neighbour", n_neighbour, int(degree.max()))
@@ -64,10 +64,10 @@ def neighbour_graph(
     )
 
 
-def with_charge(graph: jraph.GraphsTuple, charge: float) -> jraph.GraphsTuple:
-    """The graph of a molecule with its total charge, in units of e, in `globals["charge"]` (2,), on the host."""
+def with_charge(graph: jraph.GraphsTuple, charge: SupportsFloat) -> jraph.GraphsTuple:
+    """The graph with its total charge, in units of e, in `globals["charge"]` (2,), on the host."""
     dtype = graph.nodes["positions"].dtype
-    return graph._replace(globals={**(graph.globals or {}), "charge": np.array([charge, 0], dtype)})
+    return graph._replace(globals={**(graph.globals or {}), "charge": np.array([float(charge), 0], dtype)})
 
 
 def _pairs(
@@ -82,7 +82,7 @@ def _pairs(
 
 def _rows(
     degree: Int[np.ndarray, " n"], n_node: int, n_neighbour: int, n_edge: int
-) -> Int[np.ndarray, "n d"]:
+) -> Int[np.ndarray, "nodes d"]:
     """Numbers of the edges that each node receives, which follow each other; n_edge for none."""
     degree = np.pad(degree, (0, n_node - len(degree)))
     start = np.cumsum(degree) - degree
@@ -90,7 +90,7 @@ def _rows(
     return np.where(slots < degree[:, None], start[:, None] + slots, n_edge).astype(np.int32)
 
 
-def _cell(cell: ArrayLike | None, pbc: bool | Sequence[bool] | None) -> tuple[np.ndarray, np.ndarray]:
+def _cell(cell: ArrayLike | None, pbc: bool | ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
     """A full cell and where it repeats."""
     vectors = np.zeros((3, 3)) if cell is None else np.asarray(cell, np.float64)
     if vectors.shape != (3, 3):
@@ -98,7 +98,9 @@ def _cell(cell: ArrayLike | None, pbc: bool | Sequence[bool] | None) -> tuple[np
     given = np.any(vectors != 0, axis=1)
     periodic = given if pbc is None else np.broadcast_to(np.asarray(pbc, bool), (3,))
     if np.any(periodic & ~given):
-        raise ValueError(f"a cell with vectors {vectors.tolist()} cannot repeat along pbc = {periodic.tolist()}")
+        raise ValueError(
+            f"a cell with vectors {vectors.tolist()} cannot repeat along pbc = {periodic.tolist()}"
+        )
     complete = np.asarray(Cell(vectors).complete())
     if not abs(np.linalg.det(complete)) > 0:
         raise ValueError(f"the cell's vectors must span space, got {vectors.tolist()}")
@@ -107,8 +109,8 @@ def _cell(cell: ArrayLike | None, pbc: bool | Sequence[bool] | None) -> tuple[np
 
 def _rounded(count: int, least: int) -> int:
     """Up to an eighth more than count, so that few distinct sizes occur."""
-    step = max(least, 2 ** int(count).bit_length() // 8)
-    return max(-(-int(count) // step), 1) * step
+    step = max(least, 2 ** count.bit_length() // 8)
+    return max(-(-count // step), 1) * step
 
 
 def _check(numbers: np.ndarray, positions: np.ndarray, cutoff: float) -> None:

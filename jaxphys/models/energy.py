@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -93,7 +94,8 @@ def energy_fn(model: EnergyModel, params: Any, graph: jraph.GraphsTuple) -> Call
     def energy(positions: Float[Array, "n 3"]) -> Float[Array, ""]:
         padding = graph.nodes["positions"].shape[0] - positions.shape[0]
         padded = jnp.pad(positions, ((0, padding), (0, 0)))
-        return model.apply(params, graph._replace(nodes={**graph.nodes, "positions": padded}))
+        value: Any = model.apply(params, graph._replace(nodes={**graph.nodes, "positions": padded}))
+        return value
 
     return energy
 
@@ -104,7 +106,8 @@ class EnergyModel(nn.Module):
     graph: as `to_graph` or `neighbour_graph` makes it. Optional in it are the total charge in units of e,
     `globals["charge"]` (graphs,), by default 0, and `nodes["masked"]` (n_node,), true for atoms whose element
     the network is not to see; their reference energies count all the same.
-    An element that the model does not know makes the energy NaN; `check_species` says so beforehand.
+    The energy is NaN for an element that the model does not know, of which `check_species` warns beforehand,
+    and for a graph whose edges are not sorted by receiver.
 
     Source: body-ordered products of neighbour sums as in MACE (Batatia et al., arXiv 2206.07697), here taken
     on a grid of directions, exactly; radial basis, cutoff and gates as in NequIP (arXiv 2101.03164).
@@ -127,6 +130,7 @@ class EnergyModel(nn.Module):
     def outputs(self, graph: jraph.GraphsTuple) -> EnergyOutputs:
         """All that one evaluation gives."""
         config = self.config
+        graph = jax.tree.map(jnp.asarray, graph)
         numbers, real = graph.nodes["numbers"], graph.nodes["numbers"] > 0
         near = neighbours(graph)
         dtype = near.vectors.dtype
@@ -137,7 +141,7 @@ class EnergyModel(nn.Module):
             bessel_basis(distance, config.cutoff, config.radial),
             cutoff_envelope(distance, config.cutoff) * near.mask,
         )
-        elements = _elements(config, graph).astype(dtype)
+        elements = _elements(config, graph, dtype)
         scalars = nn.Dense(config.channels, use_bias=False, name="species")(elements)
         scalars = scalars + nn.Dense(config.channels, use_bias=False, name="charge")(_charge(graph, dtype))
         features = scalars[:, None]
@@ -147,7 +151,7 @@ class EnergyModel(nn.Module):
             features = Interaction(config, top)(features, elements, edges)
             learned = learned + Readout(config.hidden, 1, name=f"readout{layer}")(features[:, 0])[:, 0]
         atoms = jnp.where(real, config.scale * learned + config.shift, 0.0)
-        atoms = atoms + _references(config, numbers).astype(dtype)
+        atoms = atoms + jnp.where(near.complete, _references(config, numbers), jnp.nan).astype(dtype)
         if config.pair_energy:
             atoms = atoms + self._pairs(features[:, 0], edges, distance)
         logits = None
@@ -213,30 +217,30 @@ class SphereProduct(nn.Module):
     def __call__(
         self, features: Float[Array, "n m c"], elements: Float[Array, "n z"]
     ) -> Float[Array, "n o c"]:
-        lmax = len(degrees(features)) - 1
+        lmax = math.isqrt(features.shape[1]) - 1
         grid, weights = sphere_grid(lmax, self.order * lmax + self.top)
         values = jnp.asarray(grid / (lmax + 1), features.dtype)
         back = jnp.asarray(grid[:, : (self.top + 1) ** 2] * weights[:, None], features.dtype)
+        features = jnp.moveaxis(features, 1, 0)  # one large matrix product instead of one an atom
         product = None
         for order in reversed(range(self.order)):
-            function = jnp.einsum("gm,nmc->ngc", values, self._weighted(features, elements, f"u{order}"))
+            function = jnp.einsum("gm,mnc->gnc", values, self._weighted(features, elements, f"u{order}"))
             if product is not None:
-                constant = self._constant(elements, features.shape[-1], f"a{order}")
-                function = function * (constant + product)
+                function = function * (self._constant(elements, features.shape[-1], f"a{order}") + product)
             product = function
-        return jnp.einsum("go,ngc->noc", back, product)
+        return jnp.moveaxis(jnp.einsum("go,gnc->onc", back, product), 0, 1)
 
     def _weighted(self, features: Array, elements: Array, name: str) -> Array:
         """Each l of each channel times a weight of the atom's element."""
-        parts = degrees(features)
+        parts = degrees(features, axis=0)
         shape = (elements.shape[-1], len(parts) * features.shape[-1])
         table = self.param(name, _around_one, shape)
         factors = jnp.split(elements @ table.astype(features.dtype), len(parts), axis=-1)
-        return jnp.concatenate([p * f[:, None] for p, f in zip(parts, factors, strict=True)], axis=1)
+        return jnp.concatenate([p * f for p, f in zip(parts, factors, strict=True)], axis=0)
 
     def _constant(self, elements: Array, channels: int, name: str) -> Array:
         table = self.param(name, _around_one, (elements.shape[-1], channels))
-        return (elements @ table.astype(elements.dtype))[:, None]
+        return elements @ table.astype(elements.dtype)
 
 
 class Readout(nn.Module):
@@ -254,14 +258,14 @@ def _around_one(key: Array, shape: tuple[int, ...]) -> Array:
     return 1 + 0.5 * jax.random.normal(key, shape)
 
 
-def _elements(config: EnergyConfig, graph: jraph.GraphsTuple) -> Float[Array, "n z"]:
+def _elements(config: EnergyConfig, graph: jraph.GraphsTuple, dtype: Any) -> Float[Array, "n z"]:
     """One-hot elements, and a last column for hidden ones; a padding node's row is zero."""
     numbers = graph.nodes["numbers"]
     known = numbers[:, None] == jnp.asarray(config.species, numbers.dtype)
     hidden = jnp.zeros(len(numbers), bool)
     if "masked" in graph.nodes:
         hidden = graph.nodes["masked"].astype(bool) & (numbers > 0)
-    return jnp.concatenate([known & ~hidden[:, None], hidden[:, None]], axis=1)
+    return jnp.concatenate([known & ~hidden[:, None], hidden[:, None]], axis=1).astype(dtype)
 
 
 def _references(config: EnergyConfig, numbers: Int[Array, " n"]) -> Float[Array, " n"]:

@@ -26,10 +26,14 @@ class Neighbours(NamedTuple):
     senders: Int[Array, "n d"]
     mask: Bool[Array, "n d"]
     vectors: Float[Array, "n d 3"]
+    complete: Bool[Array, ""]
 
 
 def neighbours(graph: jraph.GraphsTuple) -> Neighbours:
-    """The rows of a graph's edges: those of `nodes["edges"]`, or found in edges sorted by receiver."""
+    """The rows of a graph's edges: those of `nodes["edges"]`, or found in edges sorted by receiver.
+
+    `complete` says whether every edge of a real atom has found a place: not so if they are not sorted.
+    """
     numbers, positions = graph.nodes["numbers"], graph.nodes["positions"]
     if "edges" in graph.nodes:
         slots = graph.nodes["edges"]
@@ -44,7 +48,8 @@ def neighbours(graph: jraph.GraphsTuple) -> Neighbours:
     vectors = gather(positions, senders) - positions[:, None]
     if graph.edges is not None:
         vectors = vectors + graph.edges["shifts"][slots].astype(vectors.dtype)
-    return Neighbours(senders, mask, jnp.where(mask[..., None], vectors, 0.0))
+    complete = jnp.sum(mask) == jnp.sum(numbers[graph.receivers] > 0)
+    return Neighbours(senders, mask, jnp.where(mask[..., None], vectors, 0.0), complete)
 
 
 def _rows(receivers: Int[Array, " e"], n_node: int) -> tuple[Int[Array, "n d"], Bool[Array, "n d"]]:
@@ -56,7 +61,7 @@ def _rows(receivers: Int[Array, " e"], n_node: int) -> tuple[Int[Array, "n d"], 
     return slots, (receivers[clipped] == nodes[:, None]) & (slots < len(receivers))
 
 
-def gather(values: Float[Array, "n *c"], senders: Int[Array, "n d"]) -> Float[Array, "n d *c"]:
+def gather(values: Float[Array, "v ..."], senders: Int[Array, "n d"]) -> Float[Array, "n d ..."]:
     """values[senders]; for few atoms as a matrix product, exact all the same."""
     count = len(values)
     if count > ONE_HOT_NODES:
@@ -119,11 +124,11 @@ class Convolution(nn.Module):
         sent = degrees(gather(DegreeLinear(self.channels, name="up")(features), senders))
         parts = degrees(harmonics, axis=-1)
         paths = coupling_paths(len(sent) - 1, len(parts) - 1, self.l_out)
-        weights = self._weights(radial, len(paths)) * envelope[..., None, None]
+        weights = jnp.split(self._weights(radial, len(paths)) * envelope[..., None], len(paths), axis=-1)
         messages: list[list[Array]] = [[] for _ in range(self.l_out + 1)]
         for l, part in enumerate(parts):
             chosen = [i for i, path in enumerate(paths) if path[1] == l]
-            summed = self._sum(part, [weights[:, :, i, None] * sent[paths[i][0]] for i in chosen])
+            summed = self._sum(part, [weights[i][:, :, None] * sent[paths[i][0]] for i in chosen])
             for i, total in zip(chosen, summed, strict=True):
                 a, b, c = paths[i]
                 table = jnp.asarray(coupling(a, b, c), total.dtype)
@@ -134,12 +139,11 @@ class Convolution(nn.Module):
         ]
         return jnp.concatenate(mixed, axis=1) / self.neighbours
 
-    def _weights(self, radial: Float[Array, "n d r"], count: int) -> Float[Array, "n d p c"]:
+    def _weights(self, radial: Float[Array, "n d r"], count: int) -> Float[Array, "n d pc"]:
         hidden = radial
         for i, width in enumerate(self.radial_hidden):
             hidden = nn.silu(nn.Dense(width, use_bias=i > 0, name=f"radial{i}")(hidden))
-        weights = nn.Dense(count * self.channels, use_bias=False, name="radial")(hidden)
-        return weights.reshape(*radial.shape[:2], count, self.channels)
+        return nn.Dense(count * self.channels, use_bias=False, name="radial")(hidden)
 
     def _sum(self, harmonics: Float[Array, "n d y"], values: list[Array]) -> list[Array]:
         """Σ over neighbours of harmonic times value: a list of (n, y, a, c)."""

@@ -12,6 +12,7 @@ import functools
 
 import e3nn_jax as e3nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from scipy.integrate import lebedev_rule
@@ -32,5 +33,5 @@ def sphere_grid(lmax: int, degree: int) -> tuple[np.ndarray, np.ndarray]:
     """
     points, weights = lebedev_rule(degree + 1 - degree % 2)
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        values = np.asarray(harmonics(np.ascontiguousarray(points.T), lmax))
+        values = np.asarray(harmonics(jnp.asarray(points.T), lmax))
     return values, weights / (4 * np.pi)
