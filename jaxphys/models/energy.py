@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
-from jaxphys.models.layers.messages import Convolution, DegreeLinear, degrees, gather, neighbours
+from jaxphys.models.layers.messages import Convolution, DegreeLinear, gather, neighbours
 from jaxphys.models.layers.pair import PairHead, pair_potential, switch
 from jaxphys.models.layers.radial import bessel_basis, cutoff_envelope, safe_distance, unit_vectors
 from jaxphys.models.layers.sphere import harmonics, sphere_grid
@@ -219,28 +219,28 @@ class SphereProduct(nn.Module):
     ) -> Float[Array, "n o c"]:
         lmax = math.isqrt(features.shape[1]) - 1
         grid, weights = sphere_grid(lmax, self.order * lmax + self.top)
-        values = jnp.asarray(grid / (lmax + 1), features.dtype)
+        values = jnp.asarray(grid.T / (lmax + 1), features.dtype)
         back = jnp.asarray(grid[:, : (self.top + 1) ** 2] * weights[:, None], features.dtype)
-        features = jnp.moveaxis(features, 1, 0)  # one large matrix product instead of one an atom
+        features = jnp.swapaxes(features, 1, 2)  # so that the grid is never transposed, nor in gradients
         product = None
         for order in reversed(range(self.order)):
-            function = jnp.einsum("gm,mnc->gnc", values, self._weighted(features, elements, f"u{order}"))
+            function = (features * self._weights(elements, features, f"u{order}")) @ values
             if product is not None:
-                function = function * (self._constant(elements, features.shape[-1], f"a{order}") + product)
+                constant = self._table(elements, features.shape[1], 1, f"a{order}")
+                function = function * (constant + product)
             product = function
-        return jnp.moveaxis(jnp.einsum("go,gnc->onc", back, product), 0, 1)
+        return jnp.swapaxes(product @ back, 1, 2)
 
-    def _weighted(self, features: Array, elements: Array, name: str) -> Array:
-        """Each l of each channel times a weight of the atom's element."""
-        parts = degrees(features, axis=0)
-        shape = (elements.shape[-1], len(parts) * features.shape[-1])
-        table = self.param(name, _around_one, shape)
-        factors = jnp.split(elements @ table.astype(features.dtype), len(parts), axis=-1)
-        return jnp.concatenate([p * f for p, f in zip(parts, factors, strict=True)], axis=0)
+    def _weights(self, elements: Array, features: Float[Array, "n c m"], name: str) -> Float[Array, "n c m"]:
+        """A weight for each channel and l, by the atom's element, on all components of that l."""
+        count = math.isqrt(features.shape[2])
+        spread = np.repeat(np.eye(count), 2 * np.arange(count) + 1, axis=1)
+        weights = self._table(elements, features.shape[1], count, name)
+        return weights @ jnp.asarray(spread, features.dtype)
 
-    def _constant(self, elements: Array, channels: int, name: str) -> Array:
-        table = self.param(name, _around_one, (elements.shape[-1], channels))
-        return elements @ table.astype(elements.dtype)
+    def _table(self, elements: Array, channels: int, count: int, name: str) -> Float[Array, "n c l"]:
+        table = self.param(name, _around_one, (elements.shape[-1], channels * count))
+        return (elements @ table.astype(elements.dtype)).reshape(-1, channels, count)
 
 
 class Readout(nn.Module):
