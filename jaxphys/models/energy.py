@@ -110,7 +110,7 @@ class EnergyModel(nn.Module):
     and for a graph whose edges are not sorted by receiver.
 
     Source: body-ordered products of neighbour sums as in MACE (Batatia et al., arXiv 2206.07697), here taken
-    on a grid of directions, exactly; radial basis, cutoff and gates as in NequIP (arXiv 2101.03164).
+    on a grid of directions, exactly; radial functions and cutoff as in NequIP (arXiv 2101.03164).
     """
 
     config: EnergyConfig

@@ -12,6 +12,7 @@ from molecules import METHANOL
 from scipy.spatial.transform import Rotation
 
 from jaxphys.models import EnergyConfig, EnergyModel, check_species, energy_fn, reference_energy
+from jaxphys.models.energy import SphereProduct
 from jaxphys.molecule import stack_graphs, to_graph
 from jaxphys.neighbours import neighbour_graph, with_charge
 
@@ -178,9 +179,6 @@ def test_every_parameter_matters():
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_correlation_is_the_degree_in_the_sum_over_neighbours(order):
-    """The energy of one atom's readout is a polynomial of that degree before the last, nonlinear step."""
-    from jaxphys.models.energy import SphereProduct
-
     product = SphereProduct(order, 1)
     features, elements = jnp.asarray(np.random.default_rng(0).normal(size=(3, 9, 2))), jnp.eye(3)
     params = product.init(jax.random.key(0), features, elements)
