@@ -222,13 +222,14 @@ class SphereProduct(nn.Module):
         values = jnp.asarray(grid.T / (lmax + 1), features.dtype)
         back = jnp.asarray(grid[:, : (self.top + 1) ** 2] * weights[:, None], features.dtype)
         features = jnp.swapaxes(features, 1, 2)  # so that the grid is never transposed, nor in gradients
-        product = None
-        for order in reversed(range(self.order)):
-            function = (features * self._weights(elements, features, f"u{order}")) @ values
-            if product is not None:
-                constant = self._table(elements, features.shape[1], 1, f"a{order}")
-                function = function * (constant + product)
-            product = function
+
+        def function(order: int) -> Array:
+            return (features * self._weights(elements, features, f"u{order}")) @ values
+
+        product = function(self.order - 1)
+        for order in reversed(range(self.order - 1)):
+            constant = self._table(elements, features.shape[1], 1, f"a{order}")
+            product = function(order) * (constant + product)
         return jnp.swapaxes(product @ back, 1, 2)
 
     def _weights(self, elements: Array, features: Float[Array, "n c m"], name: str) -> Float[Array, "n c m"]:
