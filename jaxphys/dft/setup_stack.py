@@ -24,7 +24,7 @@ BASES = ("basis", "auxiliary", "minimal")
 COUNTS = ("atoms", "orbitals", "auxiliaries", "minimal_orbitals", "points")
 
 
-TILES = 0.026
+TILES = 0.032
 """What integrals of one molecule take beside their results, GB."""
 
 
