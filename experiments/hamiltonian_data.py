@@ -13,6 +13,7 @@ import jraph
 import numpy as np
 
 from experiments.hamiltonian_presets import Preset
+from experiments.stages import take
 from jaxphys import dft
 from jaxphys.data import Method, build_systems, label, read_xyz, thermal
 from jaxphys.models import HamiltonianConfig, Layout, orbital_layout
@@ -124,12 +125,6 @@ def _padded(solution: dft.SCFResult, n: int) -> dft.SCFResult:
         return np.pad(leaf, [(0, n - size) for size in leaf.shape]) if leaf.ndim else leaf
 
     return jax.tree.map(grow, solution)
-
-
-@jax.jit
-def take(examples: Any, indices: Any) -> Any:
-    """The examples with these indices."""
-    return jax.tree.map(lambda leaf: leaf[indices], examples)
 
 
 def map_batches(function: Any, examples: Any, batch: int) -> Any:

@@ -12,12 +12,12 @@ import numpy as np
 
 from experiments.hamiltonian_data import EVALUATION_BATCH, Examples, map_batches
 from experiments.hamiltonian_training import predict
+from experiments.stages import loss_curves
 from jaxphys import dft, report
 from jaxphys.data import Method
 from jaxphys.metrics import hamiltonian_metrics, scf_cycles
 from jaxphys.models import HamiltonianConfig
 from jaxphys.molecule import Molecule
-from jaxphys.training import MetricsLog
 from jaxphys.units import HARTREE_IN_EV, HARTREE_IN_KCAL_PER_MOL
 
 MICRO = 1e6
@@ -213,10 +213,7 @@ def _plots(out: Path, found: Results) -> None:
         label="valence and LUMO energy (eV)",
         title="Predicted against converged DFT",
     )
-    curves = {}
-    for stage in ("labels", "control", "residual", "variational"):
-        lines = [line for line in MetricsLog(out / stage / "metrics.jsonl").read() if line.get("loss")]
-        curves[stage] = ([line["step"] for line in lines], [line["loss"] for line in lines])
+    curves = loss_curves(out, ["labels", "control", "residual", "variational"])
     report.plot_curves(
         out / "loss.png", curves, xlabel="step", ylabel="loss of its own law", title="Training"
     )

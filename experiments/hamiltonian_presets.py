@@ -5,22 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from experiments.stages import Stage
 from jaxphys.data import Method
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One training run: number of steps, molecules a step, peak learning rate, optimizer.
-
-    excessive: gradients of a larger norm come from a closing gap and are skipped. It must be well above the
-    first ones, or nothing is ever learned: at 1e4 the residual of the quick preset stood still.
-    """
-
-    steps: int
-    batch: int
-    learning_rate: float
-    excessive: float = 100.0
-    algorithm: str = "muon"
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import hamiltonian
-from experiments.hamiltonian_data import make_examples, sample_geometries, take
-from experiments.hamiltonian_presets import PRESETS, Stage
-from experiments.hamiltonian_training import LAWS, _batch, initial_params, run_stage
+from experiments.hamiltonian_data import make_examples, sample_geometries
+from experiments.hamiltonian_presets import PRESETS
+from experiments.hamiltonian_training import LAWS, initial_params, run_stage
+from experiments.stages import Stage, batch_of_step, take
 from jaxphys.data import write_xyz
 from jaxphys.training import load_params
 
@@ -144,7 +145,7 @@ def test_roles_never_share_a_geometry():
 def test_an_epoch_shows_every_example_once_and_epochs_differ():
     examples = np.arange(6)
     epochs = [
-        np.concatenate([np.asarray(_batch(examples, 2, 0, step)) for step in range(start, start + 3)])
+        np.concatenate([np.asarray(batch_of_step(examples, 2, 0, step)) for step in range(start, start + 3)])
         for start in (0, 3)
     ]
     assert all(sorted(epoch.tolist()) == list(range(6)) for epoch in epochs)
