@@ -13,7 +13,7 @@ import jraph
 import numpy as np
 
 from experiments.hamiltonian_presets import Preset
-from experiments.stages import take
+from experiments.stages import map_batches
 from jaxphys import dft
 from jaxphys.data import Method, build_systems, label, read_xyz, thermal
 from jaxphys.models import HamiltonianConfig, Layout, orbital_layout
@@ -125,13 +125,3 @@ def _padded(solution: dft.SCFResult, n: int) -> dft.SCFResult:
         return np.pad(leaf, [(0, n - size) for size in leaf.shape]) if leaf.ndim else leaf
 
     return jax.tree.map(grow, solution)
-
-
-def map_batches(function: Any, examples: Any, batch: int) -> Any:
-    """A function of stacked examples applied to a few at a time; the last batch repeats one."""
-    count = len(jax.tree.leaves(examples)[0])
-    parts = [
-        function(take(examples, np.minimum(np.arange(start, start + batch), count - 1)))
-        for start in range(0, count, batch)
-    ]
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)

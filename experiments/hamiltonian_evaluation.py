@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.hamiltonian_data import EVALUATION_BATCH, Examples, map_batches
+from experiments.hamiltonian_data import EVALUATION_BATCH, Examples
 from experiments.hamiltonian_training import predict
-from experiments.stages import loss_curves
+from experiments.stages import loss_curves, map_batches
 from jaxphys import dft, report
 from jaxphys.data import Method
 from jaxphys.metrics import hamiltonian_metrics, scf_cycles

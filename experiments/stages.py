@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from jaxphys.training import Checkpoints, MetricsLog, create_state, make_optimizer, make_train_step, train
+from jaxphys.training.loop import Callback
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +45,19 @@ def run_stage(
     ema_decay: float,
     checkpoint_every: int,
     mesh: Mesh | None = None,
+    warmup: float = 0.03,
+    clip: float = 1.0,
+    callback: Callback | None = None,
+    callback_every: int = 1000,
 ) -> tuple[Any, float]:
     """Train on one loss, as `make_train_step` takes it, from the folder's newest checkpoint if it has one.
 
+    warmup, clip: as for `make_optimizer`; callback, callback_every: as for `train`.
     Returns the averaged parameters and the seconds spent in steps.
     """
-    optimizer = make_optimizer(stage.learning_rate, stage.steps, warmup=0.03, algorithm=stage.algorithm)
+    optimizer = make_optimizer(
+        stage.learning_rate, stage.steps, warmup=warmup, clip=clip, algorithm=stage.algorithm
+    )
     step = make_train_step(
         loss_fn, optimizer, ema_decay=ema_decay, max_gradient_norm=stage.excessive, mesh=mesh
     )
@@ -68,6 +77,8 @@ def run_stage(
         checkpoints=checkpoints,
         log=log,
         description=f"{name:12s}",
+        callback=callback,
+        callback_every=callback_every,
     )
     lines = log.read()
     return state.ema, float(lines[-1]["seconds"]) if lines else 0.0
@@ -91,6 +102,16 @@ def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
 def take(examples: Any, indices: Any) -> Any:
     """The examples with these indices."""
     return jax.tree.map(lambda leaf: leaf[indices], examples)
+
+
+def map_batches(function: Any, examples: Any, batch: int) -> Any:
+    """A function of stacked examples applied to a few at a time; the last batch repeats one."""
+    count = len(jax.tree.leaves(examples)[0])
+    parts = [
+        function(take(examples, np.minimum(np.arange(start, start + batch), count - 1)))
+        for start in range(0, count, batch)
+    ]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)
 
 
 def loss_curves(folder: Path, stages: list[str]) -> dict[str, tuple[list[float], list[float]]]:

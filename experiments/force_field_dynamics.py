@@ -1,0 +1,140 @@
+"""Stability of a trained force field: molecular dynamics at constant energy, and how far the energy drifts."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import CalculationFailed
+from ase.io import Trajectory
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
+from ase.md.verlet import VelocityVerlet
+from tqdm import tqdm
+
+from experiments.force_field_predict import ForceFieldCalculator, load_force_field
+from jaxphys import report
+from jaxphys.data import read_xyz
+
+START = "start.xyz"
+TIMESTEP = 0.5  # fs: a tenth of what the fastest vibration, that of O–H, takes is 0.9
+BAR = 1.0  # meV an atom
+RECORD_EVERY = 10  # steps
+SAVE_EVERY = 100  # steps
+HOTTEST = 10_000.0  # K: a molecule that is so hot has come apart
+
+
+@dataclasses.dataclass(frozen=True)
+class Drift:
+    """Of a total energy over a run. fitted: end minus start of its least-squares line, meV an atom.
+
+    largest: largest deviation from the first value, meV an atom.
+    """
+
+    fitted: float
+    largest: float
+
+
+def energy_drift(time: np.ndarray, energy: np.ndarray, atoms: int) -> Drift:
+    """Drift of total energies in eV, (records,), at times in any unit, (records,), of a number of atoms.
+
+    Raises ValueError for less than three records.
+    """
+    if len(energy) < 3:
+        raise ValueError(f"a drift needs at least 3 energies, got {len(energy)}; run for longer")
+    slope = np.polynomial.Polynomial.fit(time, energy, 1).convert().coef[1]
+    scale = 1e3 / atoms
+    return Drift(
+        fitted=float(scale * slope * (time[-1] - time[0])),
+        largest=float(scale * np.max(np.abs(energy - energy[0]))),
+    )
+
+
+def run_dynamics(
+    checkpoint: Path,
+    *,
+    picoseconds: float,
+    temperature: float = 300.0,
+    timestep: float = TIMESTEP,
+    start: Path | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+) -> Drift:
+    """Velocity Verlet at constant energy from a run's lowest training frame, or the molecule of a file.
+
+    picoseconds: duration. temperature: K, of the first velocities. timestep: fs. Leaves dynamics.json,
+    dynamics.png and the trajectory dynamics.traj in `out`, by default the run folder, and prints the drift.
+    Raises ValueError for arguments of no use and for a molecule that comes apart.
+    """
+    steps = round(1e3 * picoseconds / timestep) if timestep > 0 else 0
+    if steps < 2 * RECORD_EVERY:
+        raise ValueError(f"{picoseconds:g} ps in steps of {timestep:g} fs are {steps}; at least "
+                         f"{2 * RECORD_EVERY} are needed")  # fmt: skip
+    if not temperature >= 0:
+        raise ValueError(f"temperature must not be negative, in K, got {temperature:g}")
+    force_field = load_force_field(checkpoint)
+    out = out or checkpoint
+    out.mkdir(parents=True, exist_ok=True)
+    atoms = _first_atoms(start or checkpoint / START, temperature, seed)
+    atoms.calc = ForceFieldCalculator(force_field)
+    with Trajectory(out / "dynamics.traj", "w", atoms) as trajectory:
+        records = simulate(atoms, steps, timestep, trajectory=trajectory)
+    drift = energy_drift(records["time_ps"], records["total_energy_ev"], len(atoms))
+    _leave(out, records, drift, atoms, temperature=temperature, timestep=timestep, seed=seed)
+    return drift
+
+
+def simulate(atoms: Atoms, steps: int, timestep: float, *, trajectory: Any = None) -> dict[str, np.ndarray]:
+    """Velocity Verlet at constant energy; time (ps), total energy (eV) and temperature (K), each (records,)."""
+    dynamics = VelocityVerlet(atoms, timestep=timestep * units.fs)
+    records: list[tuple[float, float, float]] = []
+
+    def record() -> None:
+        time = dynamics.nsteps * timestep / 1e3
+        records.append((time, atoms.get_total_energy(), atoms.get_temperature()))
+        if not records[-1][2] < HOTTEST:
+            raise ValueError(f"the molecule came apart: {records[-1][2]:.0f} K after {time:.3f} ps")
+
+    dynamics.attach(record, interval=RECORD_EVERY)
+    if trajectory is not None:
+        dynamics.attach(trajectory.write, interval=SAVE_EVERY)
+    with tqdm(total=steps, desc="dynamics", unit="step", mininterval=10.0) as bar:
+        dynamics.attach(lambda: bar.update(SAVE_EVERY), interval=SAVE_EVERY)
+        try:
+            dynamics.run(steps)
+        except CalculationFailed as error:
+            raise ValueError(f"the molecule came apart: {error}") from None
+    columns = np.array(records).T
+    return dict(zip(("time_ps", "total_energy_ev", "temperature_k"), columns, strict=True))
+
+
+def _first_atoms(path: Path, temperature: float, seed: int) -> Atoms:
+    molecule = read_xyz(path)[0]
+    atoms = Atoms(molecule.numbers, molecule.positions, info={"charge": molecule.charge})
+    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=np.random.default_rng(seed))
+    Stationary(atoms)
+    ZeroRotation(atoms)
+    return atoms
+
+
+def _leave(out: Path, records: dict[str, np.ndarray], drift: Drift, atoms: Atoms, **conditions: Any) -> None:
+    time, energy, temperature = records.values()
+    verdict = "within" if max(abs(drift.fitted), 0.0) <= BAR else "beyond"
+    print(
+        f"{atoms.get_chemical_formula()}: {time[-1]:g} ps at constant energy in steps of "
+        f"{conditions['timestep']:g} fs, velocities of {conditions['temperature']:g} K to begin with\n"
+        f"  drift of the total energy   {drift.fitted:+.4f} meV/atom by linear fit, {verdict} {BAR:g}\n"
+        f"  largest deviation           {drift.largest:.4f} meV/atom\n"
+        f"  temperature                 {temperature.mean():.0f} K in the mean, {temperature.max():.0f} at most"
+    )
+    report.save_json(out / "dynamics.json", {**conditions, **dataclasses.asdict(drift), **records})
+    report.plot_curves(
+        out / "dynamics.png",
+        {"total energy": (time, 1e3 * (energy - energy[0]) / len(atoms))},
+        xlabel="time (ps)",
+        ylabel="deviation (meV/atom)",
+        title="Total energy at constant energy",
+        log=False,
+    )
