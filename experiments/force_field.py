@@ -1,6 +1,6 @@
 """Train a force field on energies and forces, and see what it is good for.
 
-    python -m experiments.force_field                                    # quick preset: 10 minutes on 2 CPU cores
+    python -m experiments.force_field            # quick preset: 10 minutes on 2 CPU cores
     python -m experiments.force_field --preset rmd17 --data rmd17_ethanol_split01.npz
     python -m experiments.force_field --preset rmd17 --data train_300K.xyz --test test_600K.xyz
     python -m experiments.force_field predict --checkpoint runs/force_field-quick-0 molecule.xyz
@@ -22,7 +22,7 @@ import argparse
 import dataclasses
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; the same command with --resume goes on from here", file=sys.stderr)
+        print("stopped; a training run goes on from here with --resume", file=sys.stderr)
         return 130
     return 0
 
@@ -120,10 +120,14 @@ def _split(options: argparse.Namespace, preset: Preset, out: Path, say: Callable
         unknown = sorted(set(getattr(split, role).elements) - set(split.train.elements))
         if unknown:
             raise ValueError(
-                f"the {role} frames have the elements {[chemical_symbols[z] for z in unknown]}, the training "
-                f"frames only {[chemical_symbols[z] for z in split.train.elements]}: no model of these knows them"
+                f"the {role} frames have {_symbols(unknown)}, which the training frames lack: "
+                f"a model of {_symbols(split.train.elements)} does not know them"
             )
     return split
+
+
+def _symbols(numbers: Iterable[int]) -> str:
+    return ", ".join(chemical_symbols[z] for z in numbers)
 
 
 def _run_config(

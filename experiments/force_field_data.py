@@ -74,7 +74,10 @@ class Examples:
 
 
 def read_data(path: Path, keys: Keys) -> EnergyData:
-    """The labelled frames of a file, whose format its suffix tells. Raises ValueError unless it has forces."""
+    """The labelled frames of a file, whose format its suffix tells.
+
+    Raises FileNotFoundError, and ValueError for an unknown suffix, frames without forces or periodic ones.
+    """
     suffix = existing_file(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: unknown suffix {suffix!r}; data are read from {', '.join(SUFFIXES)}")
@@ -167,9 +170,9 @@ def split_data(
 ) -> Split:
     """Roles of the frames: the set's own where its groups name train and test, else drawn by `seed`.
 
-    train, validation: numbers of frames, by default 95 % and 5 % of the set's own training frames, or 80 % and
-    10 % of all (90 % and 10 % with a `test` set of its own). The rest is for the test, which drops what is
-    also in training or validation. Raises ValueError if there are not so many frames, or none to test.
+    train, validation: numbers of frames, by default 95 % and 5 % of the set's own training frames, or 80 %
+    and 10 % of all (90 % and 10 % with a `test` set of its own). The rest is for the test, which drops what
+    is also in training or validation. Raises ValueError if there are not so many frames, or none to test.
     """
     published = set(data.group.tolist()) == {"train", "test"}
     if published:

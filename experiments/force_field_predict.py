@@ -107,7 +107,7 @@ def load_force_field(run: Path) -> ForceField:
 
 
 def predict_files(checkpoint: Path, files: list[Path], *, out: Path | None) -> None:
-    """Energies and forces of every molecule of the XYZ files, to FILE.predicted.xyz, extended XYZ in eV, Å."""
+    """Energies (eV) and forces (eV/Å) of every molecule of the XYZ files, to FILE.predicted.xyz."""
     force_field = load_force_field(checkpoint)
     molecules = {path: read_xyz(path) for path in files}
     for path, frames in molecules.items():
