@@ -10,13 +10,14 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import CalculationFailed
 from ase.io import Trajectory
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
+from ase.md.velocitydistribution import Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
 from tqdm import tqdm
 
 from experiments.force_field_predict import ForceFieldCalculator, load_force_field
 from jaxphys import report
 from jaxphys.data import read_xyz
+from jaxphys.units import BOLTZMANN_IN_EV_PER_KELVIN
 
 START = "start.xyz"
 TIMESTEP = 0.5  # fs: the fastest vibration, that of O–H, takes 9
@@ -113,7 +114,8 @@ def simulate(atoms: Atoms, steps: int, timestep: float, *, trajectory: Any = Non
 def _first_atoms(path: Path, temperature: float, seed: int) -> Atoms:
     molecule = read_xyz(path)[0]
     atoms = Atoms(molecule.numbers, molecule.positions, info={"charge": molecule.charge})
-    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=np.random.default_rng(seed))
+    spread = np.sqrt(BOLTZMANN_IN_EV_PER_KELVIN * temperature * atoms.get_masses())[:, None]
+    atoms.set_momenta(spread * np.random.default_rng(seed).standard_normal((len(atoms), 3)))
     Stationary(atoms)
     ZeroRotation(atoms)
     return atoms
@@ -127,7 +129,7 @@ def _leave(out: Path, records: dict[str, np.ndarray], drift: Drift, atoms: Atoms
         f"{conditions['timestep']:g} fs, velocities of {conditions['temperature']:g} K to begin with\n"
         f"  drift of the total energy   {drift.fitted:+.4f} meV/atom by linear fit, {verdict} {BAR:g}\n"
         f"  largest deviation           {drift.largest:.4f} meV/atom\n"
-        f"  temperature                 {temperature.mean():.0f} K on average, {temperature.max():.0f} at most"
+        f"  temperature                 {temperature.mean():.0f} K, at most {temperature.max():.0f}"
     )
     report.save_json(out / "dynamics.json", {**conditions, **dataclasses.asdict(drift), **records})
     report.plot_curves(

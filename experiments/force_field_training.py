@@ -39,9 +39,10 @@ def model_config(preset: Preset, train: EnergyData) -> EnergyConfig:
 
 
 def initial_params(config: EnergyConfig, examples: Examples, common: Any, seed: int) -> Any:
-    """Random parameters of the model."""
+    """Random parameters of the model, float32 in 64-bit mode too."""
     graph = common if common is not None else jax.tree.map(lambda leaf: leaf[0], examples.graph)
-    return jax.jit(EnergyModel(config).init)(jax.random.key(seed), graph)
+    params = jax.jit(EnergyModel(config).init)(jax.random.key(seed), graph)
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params)
 
 
 def frame_energy(config: EnergyConfig, params: Any, example: Any, common: jraph.GraphsTuple | None) -> Any:

@@ -7,6 +7,7 @@ import shutil
 
 import ase.io
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -15,13 +16,13 @@ from ase.calculators.emt import EMT
 from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import force_field
-from experiments.force_field_data import Keys, make_data, read_data, split_data
+from experiments.force_field_data import Keys, make_data, make_examples, read_data, split_data
 from experiments.force_field_dynamics import energy_drift, simulate
 from experiments.force_field_evaluation import BASELINE, MODEL
 from experiments.force_field_predict import calculator, load_force_field
 from experiments.force_field_presets import PRESETS
-from experiments.force_field_training import STAGE, errors
-from jaxphys.data import from_arrays, thermal, write_xyz
+from experiments.force_field_training import STAGE, errors, make_loss, make_predictor
+from jaxphys.data import concatenate, thermal, write_xyz
 from jaxphys.metrics import energy_metrics
 from jaxphys.models import EnergyModel, energy_fn
 from jaxphys.molecule import to_graph
@@ -125,7 +126,9 @@ def test_prediction_is_the_model_with_its_atoms(finished, water, tmp_path, capsy
         graph = to_graph(atoms.numbers, atoms.positions)
         network = energy_fn(EnergyModel(field.config), params, graph)
         alone = sum(config["atomic_energies"][str(z)] for z in atoms.numbers)
-        assert np.isclose(float(network(atoms.positions)) + alone, atoms.get_potential_energy(), atol=1e-6)
+        assert np.isclose(
+            float(network(jnp.asarray(atoms.positions))) + alone, atoms.get_potential_energy(), atol=1e-6
+        )
         step = np.zeros((3, 3))
         step[1, 2] = 1e-4
         energies = [field.energy_and_forces(atoms.numbers, atoms.positions + s)[0] for s in (step, -step)]
@@ -169,16 +172,24 @@ def test_an_interrupted_run_resumes_bit_for_bit(finished, water, tmp_path):
     assert before["test"] == after["test"] and after["learning_curve"]["step"] == [10, 20]
 
 
-def test_mixed_molecules_train_and_charges_reach_the_model(tmp_path, capsys):
-    """Frames of several compositions are padded, and padding adds nothing to their errors."""
-    molecules = [m for name in ("O", "CO") for m in thermal(name, 6, seed=1)]
-    data = write_labelled(tmp_path / "two.xyz", molecules)
-    assert smoke(data, tmp_path / "run") == 0
-    split = parts(data)
-    field = load_force_field(tmp_path / "run")
-    off = [np.abs(field.energy_and_forces(f.numbers, f.positions)[1] - f.forces).ravel() for f in split.test]
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert np.isclose(np.concatenate(off).mean(), results["test"][MODEL]["force_mae"], rtol=1e-4)
+def test_mixed_molecules_are_padded_and_padding_adds_nothing(finished, tmp_path):
+    """Predictions of a padded set are those of its molecules alone, and the loss is their mean deviation."""
+    molecules = [m for name in ("O", "[OH-]", "OO") for m in thermal(name, 2, seed=1)]
+    data = read_data(write_labelled(tmp_path / "some.xyz", molecules), Keys(reference="valence"))
+    data = dataclasses.replace(data, charge=np.array([m.charge for m in molecules]))
+    field = load_force_field(finished)
+    energy, forces = make_predictor(field.config, data)(field.params)
+    alone = [field.energy_and_forces(f.numbers, f.positions, f.charge) for f in data]
+    atoms = [sum(field.atomic_energies[int(z)] for z in f.numbers) for f in data]
+    np.testing.assert_allclose(energy, [e - a for (e, _), a in zip(alone, atoms, strict=True)], atol=1e-4)
+    np.testing.assert_allclose(forces, np.concatenate([f for _, f in alone]), atol=1e-4)
+
+    examples, common = make_examples(data)
+    loss = make_loss(PRESETS["smoke"], field.config, common)
+    total, count, _ = jax.jit(loss)(field.params, examples, jax.random.key(0))
+    off = [np.mean((forces[data.frame_of_atom == i] - f.forces) ** 2) for i, f in enumerate(data)]
+    expected = np.sum(off) + 0.1 * np.sum(((energy - data.energy) / data.n_atoms) ** 2)
+    assert np.isclose(total * field.config.scale**2, expected, rtol=1e-4) and count == 6
 
 
 def rmd17_file(path, train=6, test=4):
@@ -337,7 +348,7 @@ def test_the_dynamics_command_leaves_its_record(finished, tmp_path, capsys):
 
 def test_own_labels_are_forces_of_their_energies(tmp_path):
     """H₂: between neighbouring bond lengths, the energy falls by the mean force times the distance."""
-    preset = dataclasses.replace(PRESETS["smoke"], smiles="[H][H]", geometries=6)
+    preset = dataclasses.replace(PRESETS["smoke"], smiles="[H][H]", geometries=6, temperature=50.0)
     data = make_data(preset, 0, tmp_path, lambda text: None)
     again = make_data(preset, 0, tmp_path, lambda text: None)
     np.testing.assert_array_equal(data.energy, again.energy)
@@ -357,23 +368,11 @@ def test_help_explains_itself(capsys):
     assert all(word in text for word in ("--preset", "--data", "--test", "--resume", "predict", "dynamics"))
 
 
-def test_an_atom_of_a_charged_frame_is_another(finished):
-    """The charge reaches the network."""
-    field = load_force_field(finished)
-    numbers, positions = np.array([8, 1]), np.array([[0, 0, 0], [0, 0, 0.97]])
-    neutral, ion = (field.energy_and_forces(numbers, positions, charge)[0] for charge in (0, -1))
-    assert neutral != ion
-
-
-def test_sets_of_one_molecule_share_a_graph_and_others_do_not(water, tmp_path):
-    from experiments.force_field_data import make_examples
-
+def test_sets_of_one_molecule_share_a_graph_and_others_do_not(water):
     data = read_data(water, Keys(reference="valence"))
     examples, common = make_examples(data)
     assert common is not None and examples.graph is None and examples.mask is None
-    flipped = from_arrays([1, 8, 1], np.eye(3)[None] * 2, [-14.0], forces=np.zeros((1, 3, 3)),
-                          level=data.level, reference="valence")  # fmt: skip
-    from jaxphys.data import concatenate
-
-    examples, common = make_examples(concatenate([data, flipped]))
+    turned = data[:1]
+    turned = dataclasses.replace(turned, numbers=turned.numbers[::-1].copy())
+    examples, common = make_examples(concatenate([data, turned]))
     assert common is None and examples.graph.nodes["numbers"].shape == (17, 4)
