@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ from jaxphys.neighbours import with_charge
 from jaxphys.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
 SUFFIXES = (".npz", ".xyz", ".extxyz", ".h5", ".hdf5")
+# Not `warnings`: the run goes on, and the line stands among its own.
+_log = logging.getLogger(__name__)
+
 SAME = 1e-6  # Å: frames whose positions agree so far are one
 
 
@@ -189,6 +193,12 @@ def split_data(
         raise ValueError(
             f"nothing is left to test on: {len(test)} frames, all of them among the {len(used)} of training "
             "and validation; ask for fewer, or name another file with --test"
+        )
+    if not all(fresh):
+        _log.warning(
+            "%d of %d test frames are also in training or validation and left out",
+            fresh.count(False),
+            len(test),
         )
     return Split(used[:count], used[count:], test[np.flatnonzero(fresh)])
 

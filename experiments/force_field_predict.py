@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from experiments.force_field_data import frame_graph
@@ -99,7 +100,7 @@ def load_force_field(run: Path) -> ForceField:
         raise ValueError(
             f"{stage} is no checkpoint of experiments.force_field, its config says {config}"[:300]
         )
-    model = {
+    model: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in config["model"].items()
     }
     energies = {int(z): float(energy) for z, energy in config["atomic_energies"].items()}
@@ -122,8 +123,10 @@ def predict_files(checkpoint: Path, files: list[Path], *, out: Path | None) -> N
         predicted = []
         for frame in frames:
             energy, forces = force_field.energy_and_forces(frame.numbers, frame.positions, frame.charge)
-            atoms = Atoms(frame.numbers, frame.positions, info={"charge": frame.charge, "name": frame.name})
-            atoms.info["energy"], atoms.arrays["forces"] = energy, forces
+            atoms = Atoms(frame.numbers, frame.positions, info={"charge": frame.charge})
+            if frame.name:
+                atoms.info["name"] = frame.name
+            atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
             predicted.append(atoms)
             size = np.sqrt(np.mean(forces**2))
             print(
