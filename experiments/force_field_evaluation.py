@@ -118,19 +118,17 @@ def _plots(out: Path, found: dict[str, Evaluation], split: Split, curve: dict[st
     report.plot_curves(
         out / "loss.png", loss_curves(out, [STAGE]), xlabel="step", ylabel="loss", title="Training"
     )
-    pairs = {role: (getattr(split, role), entry["predicted"]) for role, entry in found.items()}
+    # the few above the many
+    pairs = {role: (getattr(split, role), found[role]["predicted"]) for role in ("test", "validation")}
     report.plot_parity(
         out / "energies.png",
-        {role: (data.energy, predicted["energy"]) for role, (data, predicted) in pairs.items()},
-        label="energy without atoms (eV)",
+        {role: (MILLI * data.energy, MILLI * own["energy"]) for role, (data, own) in pairs.items()},
+        label="energy without atoms (meV)",
         title="Energies",
     )
     report.plot_parity(
         out / "forces.png",
-        {
-            role: (data.forces.ravel(), predicted["forces"].ravel())
-            for role, (data, predicted) in pairs.items()
-        },
-        label="force component (eV/Å)",
+        {role: (MILLI * data.forces, MILLI * own["forces"]) for role, (data, own) in pairs.items()},
+        label="force component (meV/Å)",
         title="Forces",
     )
