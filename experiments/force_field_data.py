@@ -107,11 +107,7 @@ def read_data(path: Path, keys: Keys) -> EnergyData:
 def _read_npz(path: Path) -> EnergyData:
     if "R_train" in npz_keys(path):
         return read_rmd17(path)
-    parts = []
-    for kind in ("train", "test"):
-        part = read_rmd17(path, subset=kind)
-        parts.append(dataclasses.replace(part, group=np.full_like(part.group, kind)))
-    return concatenate(parts)
+    return _own_split(lambda kind: read_rmd17(path, subset=kind))
 
 
 def _read_hdf5(path: Path) -> EnergyData:
@@ -119,7 +115,17 @@ def _read_hdf5(path: Path) -> EnergyData:
         kinds = set(file)
     if {"labels", "molecules"} <= kinds:
         return read_labels(path)
-    return read_transition1x(path) if "data" in kinds else read_spice(path)
+    if {"data", "train", "test"} <= kinds:
+        return _own_split(lambda kind: read_transition1x(path, split=kind))
+    return read_spice(path)
+
+
+def _own_split(read: Callable[[Any], EnergyData]) -> EnergyData:
+    """Training and test frames of a set with a split of its own, whose groups then say so."""
+    parts = {kind: read(kind) for kind in ("train", "test")}
+    return concatenate(
+        [dataclasses.replace(part, group=np.full_like(part.group, kind)) for kind, part in parts.items()]
+    )
 
 
 def read_labels(path: Path) -> EnergyData:

@@ -6,6 +6,7 @@ import re
 import shutil
 
 import ase.io
+import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -210,6 +211,43 @@ def test_a_published_split_is_kept(tmp_path):
     np.testing.assert_array_equal(split.train.energy, data.energy[:4])
     np.testing.assert_array_equal(split.validation.energy, data.energy[4:6])
     np.testing.assert_array_equal(split.test.energy, data.energy[6:])
+
+
+def write_transition1x(path):
+    keys = {"positions": (2, 3, 3), "wB97x_6-31G(d).energy": (2,), "wB97x_6-31G(d).forces": (2, 3, 3)}
+    with h5py.File(path, "w") as file:
+        for kind, energy, size in (("train", -2541.0, 1.0), ("test", -2540.0, 1.1)):
+            reaction = file.create_group(f"data/CHN/{kind}")
+            for name in ("", "reactant", "product"):
+                group = reaction.require_group(name) if name else reaction
+                group["atomic_numbers"] = [6, 7, 1]
+                for key, shape in keys.items():
+                    group[key] = np.full(shape, energy) if "energy" in key else np.zeros(shape)
+                group["positions"][:] = size * np.eye(3)
+            file.create_group(f"{kind}/CHN")["rxn"] = h5py.SoftLink(f"/data/CHN/{kind}")
+    return path
+
+
+def write_archive(path):
+    """rMD17 as it is published: kcal/mol, and the numbers of the split in a folder beside it."""
+    (path.parent.parent / "splits").mkdir()
+    frames = np.stack([np.eye(3) * (1 + 0.01 * i) for i in range(4)])
+    energies = -76.4 * 627.509474 + np.arange(4.0)
+    np.savez(path, nuclear_charges=[8, 1, 1], coords=frames, energies=energies, forces=np.zeros((4, 3, 3)))
+    for kind, index in (("train", "3\n0\n"), ("test", "1\n")):
+        (path.parent.parent / "splits" / f"index_{kind}_01.csv").write_text(index)
+    return path
+
+
+def test_sets_with_a_split_of_their_own_keep_it(tmp_path):
+    data = read_data(write_transition1x(tmp_path / "t1x.h5"), Keys())
+    split = split_data(data, train=4, validation=2, seed=0)
+    assert np.all(split.train.energy == -2541.0)
+    (tmp_path / "npz_data").mkdir()
+    data = read_data(write_archive(tmp_path / "npz_data" / "rmd17_water.npz"), Keys())
+    split = split_data(data, train=1, validation=1, seed=0)
+    np.testing.assert_allclose([part.positions[0, 0] for part in split], [1.03, 1.0, 1.01])
+    assert len(split.test) == 1
 
 
 def places(data):
