@@ -1,15 +1,18 @@
 """Train a force field on energies and forces, and see what it is good for.
 
-    python -m experiments.force_field            # quick preset: 10 minutes on 2 CPU cores
-    python -m experiments.force_field --preset rmd17 --data rmd17_ethanol_split01.npz
+    python -m experiments.force_field            # quick preset: 5 minutes on 2 CPU cores
+    python -m experiments.force_field --preset rmd17 --data rmd17_ethanol_split01.npz    # 7 minutes
     python -m experiments.force_field --preset rmd17 --data train_300K.xyz --test test_600K.xyz
     python -m experiments.force_field predict --checkpoint runs/force_field-quick-0 molecule.xyz
     python -m experiments.force_field dynamics --checkpoint runs/force_field-quick-0 --picoseconds 10
 
-Data: rMD17 (.npz, its published split), extended XYZ (.xyz), SPICE, Transition1x and the files of
-`python -m jaxphys.label` (.h5). Without any, the quick preset labels ethanol itself. A run leaves table.md,
-results.json, plots, checkpoints and start.xyz, from which the dynamics begin.
-In a script of your own, with positions in Å, energies in eV and any molecule of the elements it has seen:
+Data: rMD17 (.npz) and Transition1x (.h5), which have splits of their own, extended XYZ (.xyz), SPICE and the
+files of `python -m jaxphys.label` (.h5). Without any, the quick preset labels ethanol itself, at PBE/STO-3G.
+A run leaves table.md, results.json, plots, checkpoints, and start.xyz, from which the dynamics begin.
+To expect on test frames: quick 17 meV/Å and 2.6 meV; rmd17 on ethanol 9.2 meV/Å and 2.0 meV, and in 10 ps of
+dynamics a drift below 0.01 meV/atom.
+
+The model in a script of your own, for any molecule of the elements it was trained on:
 
     from experiments.force_field_predict import calculator
     atoms = ase.io.read("molecule.xyz")

@@ -38,7 +38,7 @@ class Preset:
 UNLIMITED = 1e9  # the loss is in units of the forces' own spread: clipping is enough
 
 PRESETS = {
-    # 2 CPU cores, 10 minutes with the labels: ethanol at a small level of theory, no download
+    # 2 CPU cores, 5 minutes, 2 of them for the labels: ethanol at a small level of theory, no download
     "quick": Preset(
         training=Stage(steps=8000, batch=5, learning_rate=5e-3, excessive=UNLIMITED, algorithm="adam"),
         train=240,
@@ -47,12 +47,12 @@ PRESETS = {
         smiles="CCO",
         geometries=300,
     ),
-    # 2 CPU cores: one molecule of rMD17
+    # 2 CPU cores, 7 minutes: one small molecule of rMD17
     "rmd17": Preset(
         training=Stage(steps=20_000, batch=5, learning_rate=5e-3, excessive=UNLIMITED, algorithm="adam"),
         model={"channels": 32},
     ),
-    # an accelerator: a model of the size in the literature
+    # an accelerator, not measured yet: a model of the size in the literature
     "paper": Preset(
         training=Stage(steps=400_000, batch=5, learning_rate=3e-3, excessive=UNLIMITED, algorithm="adam"),
         model={"channels": 128},
