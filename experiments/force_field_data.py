@@ -28,7 +28,7 @@ from jaxphys.data import (
     write_xyz,
 )
 from jaxphys.data.bulk import Recipe
-from jaxphys.data.files import existing_file, npz_keys, open_hdf5
+from jaxphys.data.files import MissingKeyError, existing_file, npz_keys, open_hdf5
 from jaxphys.label import label_file
 from jaxphys.molecule import stack_graphs, to_graph
 from jaxphys.neighbours import with_charge
@@ -90,18 +90,25 @@ def read_data(path: Path, keys: Keys) -> EnergyData:
     elif suffix in (".h5", ".hdf5"):
         data = _read_hdf5(path)
     else:
-        data = read_extxyz(
+        data = _read_xyz(path, keys)
+    if data.forces is None:
+        raise ValueError(f"{path}: no forces; a force field is trained on energies and forces")
+    if data.pbc is not None and data.pbc.any():
+        raise ValueError(f"{path}: periodic frames; this experiment trains on molecules only")
+    return data
+
+
+def _read_xyz(path: Path, keys: Keys) -> EnergyData:
+    try:
+        return read_extxyz(
             path,
             level=f"that of {path.name}",
             reference=keys.reference,
             energy=keys.energy,
             forces=keys.forces,
         )
-    if data.forces is None:
-        raise ValueError(f"{path}: no forces; a force field is trained on energies and forces")
-    if data.pbc is not None and data.pbc.any():
-        raise ValueError(f"{path}: periodic frames; this experiment trains on molecules only")
-    return data
+    except MissingKeyError as error:
+        raise ValueError(f"{error}; other names are given with --energy-key and --forces-key") from None
 
 
 def _read_npz(path: Path) -> EnergyData:

@@ -272,7 +272,7 @@ def test_no_frame_has_two_roles(water, seed):
     [
         (["--data", "{folder}/none.xyz"], "none.xyz: no such file"),
         (["--data", "{folder}/water.json"], r"unknown suffix '.json'; data are read from .npz"),
-        (["--data", "{folder}/bare.xyz", *VALENCE], "no forces"),
+        (["--data", "{folder}/bare.xyz", *VALENCE], "no forces; .* --forces-key"),
         (["--data", "{folder}/water.xyz", *VALENCE, "--train", "90"], "90 frames to train .* there are 16"),
         (["--data", "{folder}/water.xyz", *VALENCE, "--train", "0"], "at least 1"),
         (["--data", "{folder}/water.xyz", *VALENCE, "--train", "14"], "nothing is left to test"),
