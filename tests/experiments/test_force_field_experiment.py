@@ -125,7 +125,7 @@ def test_prediction_is_the_model_with_its_atoms(finished, water, tmp_path, capsy
     params, config, _ = load_params(finished / STAGE)
     for atoms in predicted:
         graph = to_graph(atoms.numbers, atoms.positions)
-        network = energy_fn(EnergyModel(field.config), params, graph)
+        network = jax.jit(energy_fn(EnergyModel(field.config), params, graph))
         alone = sum(config["atomic_energies"][str(z)] for z in atoms.numbers)
         assert np.isclose(
             float(network(jnp.asarray(atoms.positions))) + alone, atoms.get_potential_energy(), atol=1e-6
