@@ -2,25 +2,30 @@
 
 `bonded`: bonds, angles, torsions and Lennard-Jones pairs, least near the geometry they were made from.
 `neural`: the same with a small message-passing network of random weights on top.
+`equivariant`: the same with an `EnergyModel` of random weights on top.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jraph
 import numpy as np
 from ase.data import covalent_radii
 from jaxtyping import Array, Float
 
-from jaxphys.molecule import Molecule
+from jaxphys.models import EnergyConfig, EnergyModel
+from jaxphys.molecule import Molecule, to_graph
 
 BOND, ANGLE, TORSION = 20.0, 4.0, 0.1  # eV/Å², eV, eV
 DEPTH = 0.004  # eV, of a Lennard-Jones pair
 FEATURES, WAVES, LAYERS, CUTOFF = 32, 16, 2, 5.0
+SPECIES = (1, 6, 7, 8, 16)  # QM7's
+NETWORK_SCALE = 0.02  # eV an atom, so that an untrained network leaves the molecules whole
 
 
 class Terms(NamedTuple):
@@ -32,7 +37,7 @@ class Terms(NamedTuple):
 
 
 class ForceField(NamedTuple):
-    """Terms of one molecule, and for its pairs (n, n) the best distance in Å and which count."""
+    """Terms of one molecule, for its pairs (n, n) the best distance in Å and which count, and its graph."""
 
     bonds: Terms
     angles: Terms
@@ -40,18 +45,18 @@ class ForceField(NamedTuple):
     best: np.ndarray
     pairs: np.ndarray
     numbers: np.ndarray
+    graph: jraph.GraphsTuple
 
 
-def force_fields(molecules: Sequence[Molecule]) -> ForceField:
-    """The force fields of all molecules, padded to one shape and stacked."""
-    size = max(len(molecule.numbers) for molecule in molecules)
+def force_fields(molecules: Sequence[Molecule], size: int) -> ForceField:
+    """The force fields of all molecules, stacked; padded to more atoms, `size`, than the largest has."""
     single = [_force_field(molecule, size) for molecule in molecules]
     padded = {}
     for name in ("bonds", "angles", "torsions"):
         terms = [getattr(one, name) for one in single]
         longest = max(len(term.best) for term in terms)
         padded[name] = Terms(*map(np.stack, zip(*(_pad(term, longest) for term in terms), strict=True)))
-    rest = (np.stack(leaves) for leaves in zip(*(one[3:] for one in single), strict=True))
+    rest = jax.tree.map(lambda *leaves: np.stack(leaves), *(one[3:] for one in single))
     return ForceField(padded["bonds"], padded["angles"], padded["torsions"], *rest)
 
 
@@ -84,6 +89,20 @@ def neural(field: ForceField, positions: Float[Array, "n 3"]) -> Float[Array, ""
         messages = jnp.sum(filters * (states @ layer["send"]), axis=1)
         states += jnp.tanh(messages @ layer["receive"])
     return bonded(field, positions) + 0.1 * jnp.sum(jnp.where(real, jnp.tanh(states @ weights["out"]), 0.0))
+
+
+@functools.cache
+def equivariant(channels: int, lmax: int = 3) -> Callable[[ForceField, Any], Any]:
+    """`bonded`, and an `EnergyModel` of that width in float32; else its defaults: 2 layers, correlation 3."""
+    model = EnergyModel(EnergyConfig(SPECIES, channels=channels, lmax=lmax, scale=NETWORK_SCALE))
+    pair = to_graph(np.array([6, 1]), np.array([[0.0, 0.0, 0.0], [1.1, 0.0, 0.0]], np.float32))
+    params = jax.jit(model.init)(jax.random.key(0), pair)
+
+    def energy(field: ForceField, positions: Float[Array, "n 3"]) -> Float[Array, ""]:
+        nodes = {**field.graph.nodes, "positions": positions.astype(jnp.float32)}
+        return bonded(field, positions) + model.apply(params, field.graph._replace(nodes=nodes))
+
+    return energy
 
 
 @functools.cache
@@ -134,6 +153,7 @@ def _force_field(molecule: Molecule, size: int) -> ForceField:
         np.pad(1.6 * (radii[:, None] + radii[None]), grow),
         np.pad(~third, grow),
         np.pad(numbers, grow[0]),
+        to_graph(numbers, positions.astype(np.float32), n_node=size),
     )
 
 

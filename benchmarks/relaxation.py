@@ -1,17 +1,19 @@
 """Relaxation of a batch of molecules beside ASE's optimisers, which relax one after the other.
 
-    python -m benchmarks.relaxation                    two minutes on 2 cores
-    python -m benchmarks.relaxation --energy neural --count 256
+    python -m benchmarks.relaxation                    five minutes on 2 cores
+    python -m benchmarks.relaxation --energy equivariant --channels 16 --count 256
 
-Both have the same compiled energy function, padded to one shape, and stop at the same force. Molecules are
-QM7's, pushed off their minima, if JAXPHYS_DATA names a folder with qm7/qm7_7101.npz, else embedded SMILES.
+Molecules are grouped by size, and each group is padded to its own. Both sides have the same compiled energy
+function at the same padded sizes, stop at the same force, and are timed warm. Molecules are QM7's, pushed off
+their minima, if JAXPHYS_DATA names a folder with qm7/qm7_7101.npz, else embedded SMILES.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import ase
 import jax
@@ -22,98 +24,138 @@ from ase.optimize import FIRE as ASEFIRE
 from ase.optimize import LBFGS as ASELBFGS
 
 from benchmarks.dft import molecules
-from benchmarks.force_field import bonded, force_fields, neural
+from benchmarks.force_field import ForceField, bonded, equivariant, force_fields, neural
 from benchmarks.timing import compilations, measure
 from jaxphys.metrics import superpose
-from jaxphys.molecule import Molecule
-from jaxphys.relaxation import FIRE, LBFGS, Relaxation, relax_batch
+from jaxphys.molecule import Molecule, graph_sizes
+from jaxphys.relaxation import FIRE, LBFGS, Relaxation, Status, relax_batch
 from jaxphys.report import format_table
-from jaxphys.training import keep_freed_memory
+from jaxphys.training import prepare_cpu
 
 EnergyFn = Callable[[Any, Any], Any]
-Peer = list[tuple[np.ndarray, float, int]]
+Minimum = tuple[np.ndarray, float, int]
 
 METHODS: dict[str, tuple[Any, Any]] = {"L-BFGS": (LBFGS(), ASELBFGS), "FIRE": (FIRE(), ASEFIRE)}
-ENERGIES: dict[str, EnergyFn] = {"bonded": bonded, "neural": neural}
 MAX_STEPS = 500
 HEADER = (
-    "energy|method|first (s)|warm (s)|one batch, warm (s)|ASE (s)|ASE/jaxphys|converged|ASE converged|"
-    "mean steps|ASE steps|same minimum|max ΔE (eV)|recompiled"
+    "energy|method|first (s)|warm (s)|CPU (s)|ASE (s)|ASE, CPU (s)|ASE/jaxphys|converged|"
+    "ASE converged|mean steps|ASE steps|same minimum|max ΔE (eV)|recompiled"
 )
 
 
+class Group(NamedTuple):
+    """Molecules padded to one size n: what energies need, stacked and one by one, starts in Å, real atoms."""
+
+    molecules: list[Molecule]
+    fields: ForceField
+    single: list[ForceField]
+    start: np.ndarray
+    mask: np.ndarray
+
+
 def run(
-    energies: dict[str, EnergyFn], *, count: int = 64, noise: float = 0.1, fmax: float = 0.05, seed: int = 0
+    energies: dict[str, EnergyFn],
+    *,
+    methods: Sequence[str] = tuple(METHODS),
+    count: int = 64,
+    noise: float = 0.1,
+    fmax: float = 0.05,
+    workers: int = 2,
+    block: int | None = None,
+    seed: int = 0,
 ) -> str:
     """The table, in Markdown.
 
     energies: by name, each a function of (what `force_fields` makes of a molecule, positions in Å) to eV;
-    noise: standard deviation of every coordinate's perturbation in Å; fmax in eV/Å.
+    noise: standard deviation of every coordinate's perturbation in Å; fmax in eV/Å; workers: groups relaxed
+    at a time; block: of `relax_batch`.
     """
-    chosen = molecules(count)
-    fields = force_fields(chosen)
-    mask = fields.numbers > 0
-    start = np.stack([np.pad(m.positions, [(0, mask.shape[1] - len(m.numbers)), (0, 0)]) for m in chosen])
-    start += noise * np.random.default_rng(seed).normal(size=start.shape) * mask[..., None]
-    rows = [
-        _row(name, energy, method, (chosen, fields, start, mask), fmax)
-        for name, energy in energies.items()
-        for method in METHODS
-    ]
-    title = f"## Relaxation of {count} molecules of up to {mask.shape[1]} atoms, {noise} Å, {fmax} eV/Å\n\n"
+    groups = _groups(molecules(count), noise, np.random.default_rng(seed))
+    settings = {"fmax": fmax, "max_steps": MAX_STEPS, "block": block}
+    rows = [_row(name, energies[name], m, groups, workers, settings) for name in energies for m in methods]
+    sizes = ", ".join(f"{len(group.mask)} of {group.mask.shape[1]}" for group in groups)
+    title = f"## Relaxation of {count} molecules, {noise} Å, {fmax} eV/Å, {workers} workers\n\n"
     last = (
-        "\n\nsame minimum: atoms within 1e-3 Å after superposition. ASE's first call, which compiles, is not "
-        "counted. One batch: without going on in smaller ones."
+        f"\n\nMolecules by padded size: {sizes}. Same minimum: atoms within 1e-3 Å after superposition. "
+        "ASE's first call, which compiles, is not counted."
     )
     return title + format_table(rows, HEADER.split("|")) + last
 
 
-def _row(name: str, energy: EnergyFn, method: str, data: Any, fmax: float) -> list[str]:
-    chosen, fields, start, mask = data
+def _groups(chosen: Sequence[Molecule], noise: float, rng: np.random.Generator) -> list[Group]:
+    """Largest molecules first, so that the longest work begins first."""
+    sizes = np.array([graph_sizes(len(molecule.numbers))[0] for molecule in chosen])
+    groups = []
+    for size in sorted(set(sizes.tolist()), reverse=True):
+        some = [molecule for molecule, own in zip(chosen, sizes, strict=True) if own == size]
+        fields = force_fields(some, size)
+        start = np.stack([np.pad(m.positions, [(0, size - len(m.numbers)), (0, 0)]) for m in some])
+        mask = fields.numbers > 0
+        start += noise * rng.normal(size=start.shape) * mask[..., None]
+        single = [jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), fields) for i in range(len(some))]
+        groups.append(Group(some, jax.tree.map(jnp.asarray, fields), single, start, mask))
+    return groups
+
+
+def _row(
+    name: str, energy: EnergyFn, method: str, groups: list[Group], workers: int, settings: dict[str, Any]
+) -> list[str]:
     ours, theirs = METHODS[method]
 
-    def relax(**settings: Any) -> Relaxation:
-        limits = {"fmax": fmax, "max_steps": MAX_STEPS, "method": ours}
-        return relax_batch(energy, fields, start, mask=mask, **limits, **settings)
+    def relax(group: Group) -> Relaxation:
+        found = relax_batch(energy, group.fields, group.start, mask=group.mask, method=ours, **settings)
+        return jax.block_until_ready(found)
 
-    timing = measure(relax, repeats=3)
+    def relax_all() -> list[Relaxation]:
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(relax, groups))
+
+    timing = measure(relax_all, repeats=3)
     with compilations() as compiled:
-        found = jax.block_until_ready(relax())
-    whole = measure(lambda: relax(smallest_batch=None), repeats=3)
+        found = relax_all()
     gradient = jax.jit(jax.value_and_grad(energy, argnums=1))
-    peers: Peer = []
+    minima: list[list[Minimum]] = []
 
     def loop() -> None:
-        peers[:] = [
-            _relax_with_ase(
-                theirs, gradient, chosen[i], jax.tree.map(lambda x, i=i: x[i], fields), start[i], fmax
-            )
-            for i in range(len(chosen))
-        ]
+        minima[:] = [_relax_group_with_ase(theirs, gradient, group, settings["fmax"]) for group in groups]
 
-    jax.block_until_ready(gradient(jax.tree.map(lambda x: x[0], fields), start[0]))
-    peer = measure(loop, repeats=1).warm
-    times = [f"{t:.2f}" for t in (timing.first, timing.warm, whole.warm, peer)]
-    return [name, method, *times, f"{peer / timing.warm:.1f}×", *_compare(found, peers), str(len(compiled))]
+    for group in groups:
+        jax.block_until_ready(gradient(group.single[0], group.start[0]))
+    peer = measure(loop, repeats=1)
+    times = [f"{t:.2f}" for t in (timing.first, timing.warm, timing.cpu, peer.warm, peer.cpu)]
+    compared = _compare(found, minima)
+    return [name, method, *times, f"{peer.warm / timing.warm:.1f}×", *compared, str(len(compiled))]
 
 
-def _compare(found: Relaxation, peers: Peer) -> list[str]:
-    distances = np.array(
-        [
-            np.max(np.abs(superpose(ours[: len(theirs)], theirs) - theirs))
-            for ours, (theirs, _, _) in zip(found.positions, peers, strict=True)
-        ]
+def _compare(found: list[Relaxation], minima: list[list[Minimum]]) -> list[str]:
+    """Converged, steps, and the same minima, over all molecules."""
+    positions = [r for group in found for r in np.asarray(group.positions)]
+    energy, steps, status = (
+        np.concatenate([getattr(group, name) for group in found]) for name in ("energy", "steps", "status")
     )
-    energies, steps = (np.array([peer[i] for peer in peers]) for i in (1, 2))
-    same = distances < 1e-3
-    difference = np.abs(np.asarray(found.energy) - energies)[same]
+    peers = [minimum for group in minima for minimum in group]
+    distances = [
+        np.max(np.abs(superpose(ours[: len(theirs)], theirs) - theirs))
+        for ours, (theirs, _, _) in zip(positions, peers, strict=True)
+    ]
+    energies, peer_steps = (np.array([peer[i] for peer in peers]) for i in (1, 2))
+    same = np.array(distances) < 1e-3
     return [
-        str(int(np.sum(np.asarray(found.status) == 0))),
-        str(int(np.sum(steps < MAX_STEPS))),
-        f"{np.mean(found.steps):.1f}",
+        str(int(np.sum(status == Status.CONVERGED))),
+        str(int(np.sum(peer_steps < MAX_STEPS))),
         f"{np.mean(steps):.1f}",
+        f"{np.mean(peer_steps):.1f}",
         f"{np.mean(same):.0%}",
-        f"{np.max(difference, initial=0.0):.0e}",
+        f"{np.max(np.abs(energy - energies)[same], initial=0.0):.0e}",
+    ]
+
+
+def _relax_group_with_ase(
+    optimiser: Any, gradient: Callable[..., Any], group: Group, fmax: float
+) -> list[Minimum]:
+    return [
+        _relax_with_ase(optimiser, gradient, molecule, field, start, fmax)
+        for molecule, field, start in zip(group.molecules, group.single, group.start, strict=True)
     ]
 
 
@@ -121,10 +163,10 @@ def _relax_with_ase(
     optimiser: Any,
     gradient: Callable[..., Any],
     molecule: Molecule,
-    field: Any,
+    field: ForceField,
     start: np.ndarray,
     fmax: float,
-) -> tuple[np.ndarray, float, int]:
+) -> Minimum:
     atoms = ase.Atoms(molecule.numbers, start[: len(molecule.numbers)])
     atoms.calc = _Padded(gradient, field, len(start))
     steps = optimiser(atoms, logfile=None)
@@ -155,15 +197,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.relaxation", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--energy", choices=sorted(ENERGIES), help="one energy function only")
+    parser.add_argument("--energy", choices=["bonded", "neural", "equivariant"], help="one of them only")
+    parser.add_argument("--channels", type=int, nargs="+", default=[16, 64], help="of `equivariant` (16 64)")
+    parser.add_argument("--method", choices=sorted(METHODS), help="one method only")
     parser.add_argument("--count", type=int, default=64, help="molecules (64)")
     parser.add_argument("--noise", type=float, default=0.1, help="perturbation of a coordinate in Å (0.1)")
     parser.add_argument("--fmax", type=float, default=0.05, help="largest force left in eV/Å (0.05)")
+    parser.add_argument("--workers", type=int, default=2, help="groups relaxed at a time (2)")
+    parser.add_argument("--block", type=int, help="molecules evaluated at once (as relax_batch has it)")
     arguments = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    keep_freed_memory()
-    energies = {arguments.energy: ENERGIES[arguments.energy]} if arguments.energy else ENERGIES
-    print(run(energies, count=arguments.count, noise=arguments.noise, fmax=arguments.fmax))
+    prepare_cpu()
+    energies: dict[str, EnergyFn] = {"bonded": bonded, "neural": neural}
+    for channels in arguments.channels:
+        energies[f"equivariant, {channels} channels"] = equivariant(channels)
+    energies = {n: e for n, e in energies.items() if n.startswith(arguments.energy or "")}
+    settings = {name: getattr(arguments, name) for name in ("count", "noise", "fmax", "workers", "block")}
+    print(run(energies, methods=[arguments.method] if arguments.method else tuple(METHODS), **settings))
 
 
 if __name__ == "__main__":

@@ -16,22 +16,24 @@ REPEATS = 7
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of the first call and of the median warm call."""
+    """Seconds of the first call and of the median warm call; cpu: of all threads in the median warm call."""
 
     first: float
     warm: float
+    cpu: float
 
 
 def measure(function: Callable[..., Any], *arguments: Any, repeats: int = REPEATS) -> Timing:
     """Time a call whose result may be JAX arrays; it is waited for."""
 
-    def once() -> float:
-        start = time.perf_counter()
+    def once() -> tuple[float, float]:
+        start, cpu = time.perf_counter(), time.process_time()
         jax.block_until_ready(function(*arguments))
-        return time.perf_counter() - start
+        return time.perf_counter() - start, time.process_time() - cpu
 
-    first = once()
-    return Timing(first, float(np.median([once() for _ in range(repeats)])))
+    first, _ = once()
+    warm, cpu = np.median([once() for _ in range(repeats)], axis=0)
+    return Timing(first, float(warm), float(cpu))
 
 
 @contextmanager

@@ -7,15 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from jaxphys.relaxation.lbfgs import AS_ASE
-from jaxphys.relaxation.loop import Batch, Limits, Progress, advance, begin, result, running
+from jaxphys.relaxation.loop import Batch, Limits, advance, begin, result
 from jaxphys.relaxation.relax import batch_of
-from jaxphys.relaxation.types import Minimiser, Relaxation, Status
+from jaxphys.relaxation.types import Minimiser, Relaxation
+
+SMALL_BLOCK = 8
 
 
 def relax_batch(
@@ -28,7 +29,7 @@ def relax_batch(
     fmax: float = 0.05,
     max_steps: int = 500,
     max_displacement: float = 10.0,
-    smallest_batch: int | None = 8,
+    block: int | None = None,
 ) -> Relaxation:
     """Each molecule of a padded batch to a minimum, in one compiled program; each stops on its own.
 
@@ -38,76 +39,26 @@ def relax_batch(
     the same function again. Parameters that change go in as `jax.tree_util.Partial(energy_fn, params)`, with
     energy_fn(params, molecule, positions), or as arguments of a `jax.jit` of your own around this.
 
-    Whenever half have ended, the rest go on in a batch half as large, down to smallest_batch, each size a
-    program of its own at the first time. None keeps one batch and one program, and works under `jax.jit`.
-    Raises ValueError as `relax` does, for shapes that do not match, and TypeError under jit with a
-    smallest_batch.
+    Energies are taken in blocks of molecules that are still under way, one block after the other: small ones
+    fit a CPU's cache and waste less on molecules that have ended, large ones keep an accelerator busy. By
+    default 8 on a CPU, elsewhere an eighth of the batch, and at least 8.
+    Raises ValueError as `relax` does, and for shapes that do not match.
     """
     _check_shapes(molecules, np.shape(positions), None if mask is None else np.shape(mask))
     limits = Limits(fmax, max_steps, max_displacement)
     batch = batch_of(molecules, positions, mask)
     energy = energy_fn if isinstance(energy_fn, Partial) else Partial(energy_fn)
-    if smallest_batch is None:
-        return _relax_whole(energy, method, limits, batch)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((energy, batch))):
-        raise TypeError("shrinking batches are chosen on the host: under jit pass smallest_batch=None")
-    if smallest_batch < 1:
-        raise ValueError(f"smallest_batch must be at least 1, or None, got {smallest_batch}")
-    return _relax_shrinking(energy, method, limits, batch, smallest_batch)
+    if block is None:
+        block = SMALL_BLOCK if jax.default_backend() == "cpu" else max(SMALL_BLOCK, len(batch.start) // 8)
+    if block < 1:
+        raise ValueError(f"block must be at least 1, got {block}")
+    return _relax(energy, method, limits, batch, block)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _relax_whole(energy: Partial, method: Minimiser, limits: Limits, batch: Batch) -> Relaxation:
-    return result(advance(energy, method, limits, batch, begin(energy, method, limits, batch)))
-
-
-def _relax_shrinking(
-    energy: Partial, method: Minimiser, limits: Limits, batch: Batch, smallest: int
-) -> Relaxation:
-    size = len(batch.start)
-    places = np.arange(size)
-    progress = _begin(energy, method, limits, batch)
-    found: Any = jax.tree.map(np.array, result(progress))
-    while True:
-        enough = _enough(size, smallest)
-        progress, ended = _go_on(energy, method, limits, batch, progress, enough)
-        for whole, part in zip(found, ended, strict=True):
-            whole[places] = part
-        if not enough or progress.step >= limits.max_steps or not running(progress):
-            return Relaxation(*map(jnp.asarray, found))
-        size = enough
-        # those under way first, behind them as many others as the size needs
-        chosen = np.argsort(np.asarray(progress.status) != Status.NOT_CONVERGED, kind="stable")[:size]
-        places = places[chosen]
-        batch, progress = _take(batch, progress, chosen)
-
-
-def _enough(size: int, smallest: int) -> int:
-    """How few molecules are worth a smaller batch, and its size; 0 if none is."""
-    return size // 2 if size // 2 >= smallest else 0
-
-
-_begin = jax.jit(begin, static_argnums=(1, 2))
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _go_on(
-    energy: Partial,
-    method: Minimiser,
-    limits: Limits,
-    batch: Batch,
-    progress: Progress,
-    enough: Int[Any, ""] | int,
-) -> tuple[Progress, Relaxation]:
-    progress = advance(energy, method, limits, batch, progress, enough)
-    return progress, result(progress)
-
-
-@jax.jit
-def _take(batch: Batch, progress: Progress, chosen: Int[Any, " s"]) -> tuple[Batch, Progress]:
-    batch, moving = jax.tree.map(lambda leaf: leaf[chosen], (batch, progress[:-1]))
-    point, status, steps, memory = moving
-    return batch, Progress(point, status, steps, memory, progress.step)
+@functools.partial(jax.jit, static_argnums=(1, 2, 4))
+def _relax(energy: Partial, method: Minimiser, limits: Limits, batch: Batch, block: int) -> Relaxation:
+    progress = begin(energy, method, limits, batch, block)
+    return result(advance(energy, method, limits, batch, progress, block))
 
 
 def _check_shapes(molecules: Any, positions: tuple[int, ...], mask: tuple[int, ...] | None) -> None:

@@ -50,42 +50,38 @@ class Progress(NamedTuple):
     step: Int[Array, ""]
 
 
-def begin(energy: MoleculeEnergy, method: Minimiser, limits: Limits, batch: Batch) -> Progress:
+def begin(energy: MoleculeEnergy, method: Minimiser, limits: Limits, batch: Batch, block: int) -> Progress:
     """The first evaluation of each molecule."""
-
-    def one(molecule, mask, positions):
-        point = _evaluate(energy, molecule, mask, positions)
-        status = _status(point, jnp.asarray(False), limits)
-        return Progress(point, status, jnp.asarray(0), method.init(positions), jnp.asarray(0))
-
-    progress = jax.vmap(one)(*batch)
-    return progress._replace(step=jnp.asarray(0))
+    every = jnp.ones(len(batch.start), bool)
+    point = _evaluate(energy, batch, batch.start, every, block)
+    status = jax.vmap(lambda p: _status(p, jnp.asarray(False), limits))(point)
+    steps = jnp.zeros_like(status)
+    return Progress(point, status, steps, jax.vmap(method.init)(batch.start), jnp.asarray(0))
 
 
 def advance(
-    energy: MoleculeEnergy,
-    method: Minimiser,
-    limits: Limits,
-    batch: Batch,
-    progress: Progress,
-    enough: Int[Any, ""] | int = 0,
+    energy: MoleculeEnergy, method: Minimiser, limits: Limits, batch: Batch, progress: Progress, block: int
 ) -> Progress:
-    """Steps until at most `enough` molecules are under way, or the last step is done."""
-    one = jax.vmap(functools.partial(_step, energy, method, limits), in_axes=(None, *[0] * 7))
+    """Steps until no molecule is under way, or the last step is done; energies in blocks of so many."""
+    propose = jax.vmap(method.propose, in_axes=(0, None, 0))
+    judge = jax.vmap(functools.partial(_judge, method, limits), in_axes=(None, *[0] * 6))
 
     def body(progress: Progress) -> Progress:
-        point, status, steps, memory = one(progress.step, *batch, *progress[:-1])
-        return Progress(point, status, steps, memory, progress.step + 1)
+        point, status, steps, memory, step = progress
+        active = status == Status.NOT_CONVERGED
+        displacement, memory = propose(memory, step, point)
+        # what has ended stays; its memory may fill with anything
+        moves = active[:, None, None] & batch.mask[..., None]
+        positions = point.positions + jnp.where(moves, displacement, 0.0)
+        trial = _evaluate(energy, batch, positions, active, block)
+        point, status, memory = judge(step, batch.start, active, point, trial, status, memory)
+        return Progress(point, status, steps + active, memory, step + 1)
 
     def under_way(progress: Progress) -> Bool[Array, ""]:
-        return (running(progress) > enough) & (progress.step < limits.max_steps)
+        going = jnp.any(progress.status == Status.NOT_CONVERGED)
+        return going & (progress.step < limits.max_steps)
 
     return jax.lax.while_loop(under_way, body, progress)
-
-
-def running(progress: Progress) -> Int[Array, ""]:
-    """Number of molecules that have not ended."""
-    return jnp.sum(progress.status == Status.NOT_CONVERGED)
 
 
 def result(progress: Progress) -> Relaxation:
@@ -96,13 +92,8 @@ def result(progress: Progress) -> Relaxation:
     )
 
 
-def _step(energy, method, limits, step, molecule, mask, start, point, status, steps, memory):
-    """One step of one molecule: its point, status, steps and memory after it."""
-    active = status == Status.NOT_CONVERGED
-    displacement, memory = method.propose(memory, step, point)
-    # what has ended stays; its memory may fill with anything
-    displacement = jnp.where(active & mask[:, None], displacement, 0.0)
-    trial = _evaluate(energy, molecule, mask, point.positions + displacement)
+def _judge(method, limits, step, start, active, point, trial, status, memory):
+    """The point, status and memory of one molecule after its step."""
     far = longest(trial.positions - start) > limits.max_displacement
     trial_status = _status(trial, far, limits)
     exploded = trial_status == Status.EXPLODED
@@ -110,12 +101,36 @@ def _step(energy, method, limits, step, molecule, mask, start, point, status, st
     kept = active & accepted & ~exploded
     point = jax.tree.map(lambda new, old: jnp.where(kept, new, old), trial, point)
     status = jnp.where(active & (accepted | exploded), trial_status, status)
-    return point, status, steps + active, memory
+    return point, status, memory
 
 
-def _evaluate(energy: MoleculeEnergy, molecule: Any, mask: Bool[Array, " n"], positions: Any) -> Point:
-    value, gradient = jax.value_and_grad(energy, argnums=1)(molecule, positions)
-    return Point(positions, value, jnp.where(mask[:, None], gradient, 0.0))
+def _evaluate(
+    energy: MoleculeEnergy,
+    batch: Batch,
+    positions: Float[Array, "b n 3"],
+    chosen: Bool[Array, " b"],
+    block: int,
+) -> Point:
+    """Points of the chosen molecules, the others' are anything; as few blocks as hold them."""
+
+    def one(molecule, mask, positions):
+        value, gradient = jax.value_and_grad(energy, argnums=1)(molecule, positions)
+        return Point(positions, value, jnp.where(mask[:, None], gradient, 0.0))
+
+    every = (batch.molecules, batch.mask, positions)
+    if block >= len(positions):
+        return jax.vmap(one)(*every)
+    # those chosen first; the last block may hold others, or one of them again
+    order = jnp.pad(jnp.argsort(~chosen), (0, -len(positions) % block), mode="edge")
+
+    def next_block(i, found):
+        places = jax.lax.dynamic_slice(order, (i * block,), (block,))
+        points = jax.vmap(one)(*jax.tree.map(lambda leaf: jnp.asarray(leaf)[places], every))
+        return jax.tree.map(lambda whole, part: whole.at[places].set(part), found, points)
+
+    shapes = jax.eval_shape(jax.vmap(one), *every)
+    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.fori_loop(0, (jnp.sum(chosen) + block - 1) // block, next_block, empty)
 
 
 def _status(point: Point, far: Bool[Array, ""], limits: Limits) -> Int[Array, ""]:

@@ -39,7 +39,7 @@ def relax(
     def energy(_: None, positions: Any) -> Any:
         return energy_fn(positions)
 
-    progress = advance(energy, method, limits, batch, begin(energy, method, limits, batch))
+    progress = advance(energy, method, limits, batch, begin(energy, method, limits, batch, 1), 1)
     return jax.tree.map(lambda leaf: leaf[0], result(progress))
 
 

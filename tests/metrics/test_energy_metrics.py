@@ -82,7 +82,7 @@ def elastic(shape, positions):
 
 MINIMA = np.stack([SHAPE, 1.1 * SHAPE, 0.9 * SHAPE])
 NOISE = 0.05 * RNG.normal(size=MINIMA.shape)
-SETTINGS = {"fmax": 1e-4, "smallest_batch": None}
+SETTINGS = {"fmax": 1e-4}
 
 
 def test_a_perfect_energy_finds_every_minimum_back():

@@ -100,11 +100,11 @@ def masked_cluster(mask, positions):
     return lennard_jones(positions, mask)
 
 
-@pytest.mark.parametrize(("method", "smallest_batch"), [("L-BFGS", 3), ("FIRE", None)])
-def test_batch_gives_what_each_molecule_gives_alone(batch, method, smallest_batch):
+@pytest.mark.parametrize(("method", "block"), [("L-BFGS", 5), ("FIRE", 12), ("FIRE", 1)])
+def test_batch_gives_what_each_molecule_gives_alone(batch, method, block):
     positions, mask = batch
     settings = {"method": METHODS[method][0], "fmax": 1e-3, "max_steps": 60}
-    found = relax_batch(masked_cluster, mask, positions, mask=mask, smallest_batch=smallest_batch, **settings)
+    found = relax_batch(masked_cluster, mask, positions, mask=mask, block=block, **settings)
     alone = jax.jit(lambda m, r: relax(functools.partial(masked_cluster, m), r, mask=m, **settings))
     for i in range(len(positions)):
         single = alone(mask[i], positions[i])
@@ -134,7 +134,7 @@ def cliff(place, positions):
 def test_explosions_stop_alone_and_keep_the_last_good_geometry():
     places, start = jnp.array([10.0, 1.0, -1.0, 10.0]), np.zeros((4, 1, 3))
     start[3] = 3.0
-    found = relax_batch(cliff, places, start, method=LBFGS(curvature=10.0), smallest_batch=2)
+    found = relax_batch(cliff, places, start, method=LBFGS(curvature=10.0), block=3)
     assert found.status.tolist() == [Status.CONVERGED, Status.EXPLODED, Status.EXPLODED, Status.CONVERGED]
     # 0.2 Å a step along the diagonal: eight steps to x = 0.924, and a ninth beyond 1
     np.testing.assert_allclose(found.positions[1], 8 * 0.2 / np.sqrt(3), rtol=1e-12)
@@ -177,7 +177,7 @@ def test_parameters_do_not_compile_again():
 
     def run(stiffness):
         fixed = jax.tree_util.Partial(energy, jnp.asarray(stiffness))
-        return relax_batch(fixed, None, jnp.ones((2, 1, 3)), smallest_batch=None, max_steps=1)
+        return relax_batch(fixed, None, jnp.ones((2, 1, 3)), max_steps=1)
 
     first = run(1.0)
     count = len(traces)
@@ -189,7 +189,7 @@ def test_parameters_do_not_compile_again():
     [
         ({"fmax": 0.0}, "fmax must be positive, got 0"),
         ({"max_steps": -1}, "max_steps must not be negative, got -1"),
-        ({"smallest_batch": 0}, "smallest_batch must be at least 1"),
+        ({"block": 0}, "block must be at least 1"),
         ({"positions": np.zeros((2, 3))}, r"shape \(molecules, atoms, 3\), got \(2, 3\)"),
         ({"mask": np.ones((2, 4), bool)}, r"mask must have shape \(2, 1\), got \(2, 4\)"),
         ({"molecules": np.ones(3)}, "leading axis of 2"),
@@ -202,6 +202,16 @@ def test_what_cannot_be(arguments, message):
         unchecked(lambda _, r: jnp.sum(r**2), given.pop("molecules"), given.pop("positions"), **given)
 
 
-def test_shrinking_batches_need_the_host():
-    with pytest.raises(TypeError, match="smallest_batch=None"):
-        jax.jit(lambda r: relax_batch(lambda _, r: jnp.sum(r**2), None, r))(jnp.ones((2, 1, 3)))
+def test_an_evaluation_is_of_those_under_way():
+    # one molecule starts at its minimum, one needs a step, one needs many
+    seen = []
+
+    def energy(place, positions):
+        jax.debug.callback(lambda x: seen.append(int(x)), place)
+        return 35.0 * jnp.sum(positions**2)
+
+    start = np.array([0.0, 0.1, 1.0])[:, None, None] * np.array([1.0, 0.0, 0.0])
+    found = jax.jit(lambda r: relax_batch(energy, jnp.arange(3), r, block=1))(start)
+    jax.effects_barrier()
+    assert found.steps.tolist() == [seen.count(i) - 1 for i in range(3)]
+    assert found.steps[0] == 0 and found.steps[1] == 1 < found.steps[2]
