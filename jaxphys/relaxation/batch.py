@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float
 
 from jaxphys.relaxation.lbfgs import AS_ASE
-from jaxphys.relaxation.loop import Batch, Limits, advance, begin, result
+from jaxphys.relaxation.loop import Batch, Limits, result, run
 from jaxphys.relaxation.relax import batch_of
 from jaxphys.relaxation.types import Minimiser, Relaxation
 
@@ -57,8 +57,7 @@ def relax_batch(
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 4))
 def _relax(energy: Partial, method: Minimiser, limits: Limits, batch: Batch, block: int) -> Relaxation:
-    progress = begin(energy, method, limits, batch, block)
-    return result(advance(energy, method, limits, batch, progress, block))
+    return result(run(energy, method, limits, batch, block))
 
 
 def _check_shapes(molecules: Any, positions: tuple[int, ...], mask: tuple[int, ...] | None) -> None:

@@ -41,7 +41,10 @@ class Batch(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What moves, with a leading axis, but for step. A molecule under way has the status NOT_CONVERGED."""
+    """What moves, with a leading axis, but for step. A molecule under way has the status NOT_CONVERGED.
+
+    step: of the next proposal; −1 before the first evaluation, which moves nothing.
+    """
 
     point: Point
     status: Int[Array, " b"]
@@ -50,18 +53,7 @@ class Progress(NamedTuple):
     step: Int[Array, ""]
 
 
-def begin(energy: MoleculeEnergy, method: Minimiser, limits: Limits, batch: Batch, block: int) -> Progress:
-    """The first evaluation of each molecule."""
-    every = jnp.ones(len(batch.start), bool)
-    point = _evaluate(energy, batch, batch.start, every, block)
-    status = jax.vmap(lambda p: _status(p, jnp.asarray(False), limits))(point)
-    steps = jnp.zeros_like(status)
-    return Progress(point, status, steps, jax.vmap(method.init)(batch.start), jnp.asarray(0))
-
-
-def advance(
-    energy: MoleculeEnergy, method: Minimiser, limits: Limits, batch: Batch, progress: Progress, block: int
-) -> Progress:
+def run(energy: MoleculeEnergy, method: Minimiser, limits: Limits, batch: Batch, block: int) -> Progress:
     """Steps until no molecule is under way, or the last step is done; energies in blocks of so many."""
     propose = jax.vmap(method.propose, in_axes=(0, None, 0))
     judge = jax.vmap(functools.partial(_judge, method, limits), in_axes=(None, *[0] * 6))
@@ -71,7 +63,7 @@ def advance(
         active = status == Status.NOT_CONVERGED
         displacement, memory = propose(memory, step, point)
         # what has ended stays; its memory may fill with anything
-        moves = active[:, None, None] & batch.mask[..., None]
+        moves = active[:, None, None] & batch.mask[..., None] & (step >= 0)
         positions = point.positions + jnp.where(moves, displacement, 0.0)
         trial = _evaluate(energy, batch, positions, active, block)
         point, status, memory = judge(step, batch.start, active, point, trial, status, memory)
@@ -81,7 +73,17 @@ def advance(
         going = jnp.any(progress.status == Status.NOT_CONVERGED)
         return going & (progress.step < limits.max_steps)
 
-    return jax.lax.while_loop(under_way, body, progress)
+    return jax.lax.while_loop(under_way, body, _before(energy, method, batch))
+
+
+def _before(energy: MoleculeEnergy, method: Minimiser, batch: Batch) -> Progress:
+    """Nothing evaluated: a step without a displacement will do it, so that one program holds one energy."""
+    count, start = len(batch.start), batch.start
+    one = jax.eval_shape(energy, *jax.tree.map(lambda leaf: leaf[0], (batch.molecules, start)))
+    point = Point(start, jnp.full(count, jnp.inf, one.dtype), jnp.zeros_like(start))
+    status = jnp.full(count, int(Status.NOT_CONVERGED))
+    steps = jnp.full(count, -1)
+    return Progress(point, status, steps, jax.vmap(method.init)(start), jnp.asarray(-1))
 
 
 def result(progress: Progress) -> Relaxation:
@@ -98,7 +100,9 @@ def _judge(method, limits, step, start, active, point, trial, status, memory):
     trial_status = _status(trial, far, limits)
     exploded = trial_status == Status.EXPLODED
     accepted, memory = method.judge(memory, step, point, trial)
-    kept = active & accepted & ~exploded
+    first = step < 0
+    accepted = accepted | first
+    kept = active & accepted & (~exploded | first)
     point = jax.tree.map(lambda new, old: jnp.where(kept, new, old), trial, point)
     status = jnp.where(active & (accepted | exploded), trial_status, status)
     return point, status, memory

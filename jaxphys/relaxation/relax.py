@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from jaxphys.relaxation.lbfgs import AS_ASE
-from jaxphys.relaxation.loop import Batch, Limits, advance, begin, result
+from jaxphys.relaxation.loop import Batch, Limits, result, run
 from jaxphys.relaxation.types import Minimiser, Relaxation
 from jaxphys.roles import EnergyFunction
 
@@ -39,8 +39,7 @@ def relax(
     def energy(_: None, positions: Any) -> Any:
         return energy_fn(positions)
 
-    progress = advance(energy, method, limits, batch, begin(energy, method, limits, batch, 1), 1)
-    return jax.tree.map(lambda leaf: leaf[0], result(progress))
+    return jax.tree.map(lambda leaf: leaf[0], result(run(energy, method, limits, batch, block=1)))
 
 
 def batch_of(molecules: Any, positions: Float[Any, "b n 3"], mask: Bool[Any, "b n"] | None) -> Batch:

@@ -45,7 +45,9 @@ class Point(NamedTuple):
 class Minimiser(Protocol):
     """An algorithm for one molecule. Its memory is a pytree; step counts proposals from 0, alike in a batch.
 
-    Hashable by its settings, which are static in a compiled program.
+    Hashable by its settings, which are static in a compiled program. Before anything is evaluated both are
+    called once with step −1, at a point of infinite energy and zero gradient that then becomes the trial: the
+    displacement is left out, and the memory must not count it.
     """
 
     def init(self, positions: Float[Array, "n 3"]) -> Any:
