@@ -1,4 +1,11 @@
-"""Run every benchmark: `python -m benchmarks`, about two minutes on 2 cores."""
+"""Run the quick benchmarks: `python -m benchmarks`, about two minutes on 2 cores.
+
+Those that take longer, or need a peer that is no dependency, are commands of their own:
+
+    python -m benchmarks.dft              the DFT engine beside PySCF
+    python -m benchmarks.energy_model     a training step of the energy model beside mace-torch
+    python -m benchmarks.relaxation       batches of molecules to their minima beside ASE
+"""
 
 from __future__ import annotations
 

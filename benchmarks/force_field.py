@@ -100,7 +100,8 @@ def equivariant(channels: int, lmax: int = 3) -> Callable[[ForceField, Any], Any
 
     def energy(field: ForceField, positions: Float[Array, "n 3"]) -> Float[Array, ""]:
         nodes = {**field.graph.nodes, "positions": positions.astype(jnp.float32)}
-        return bonded(field, positions) + model.apply(params, field.graph._replace(nodes=nodes))
+        learned: Any = model.apply(params, field.graph._replace(nodes=nodes))
+        return bonded(field, positions) + learned
 
     return energy
 
