@@ -6,7 +6,8 @@
 
 A step is the loss of energies and forces, its gradient and the update by Adam, in float32. Both have the same
 molecules, batch, channels, l of messages and features, correlation, layers, radial functions and cutoff. The
-peer goes first, in PyTorch's eager mode as its own training runs it.
+peer goes first, in PyTorch's eager mode as its own training runs it. On a busy machine take --threads 1:
+PyTorch's threads wait for each other by spinning, which makes its time many times too long.
 """
 
 from __future__ import annotations
