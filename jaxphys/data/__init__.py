@@ -22,5 +22,8 @@ from jaxphys.data.qm9 import read_qm9 as read_qm9
 from jaxphys.data.rmd17 import read_rmd17 as read_rmd17
 from jaxphys.data.spice import read_spice as read_spice
 from jaxphys.data.transition1x import read_transition1x as read_transition1x
+from jaxphys.data.xtb import xtb_calculator as xtb_calculator
+from jaxphys.data.xtb import xtb_energies as xtb_energies
+from jaxphys.data.xtb import xtb_minima as xtb_minima
 from jaxphys.data.xyz import read_xyz as read_xyz
 from jaxphys.data.xyz import write_xyz as write_xyz
