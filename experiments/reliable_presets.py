@@ -37,7 +37,8 @@ class Preset:
 
     test, validation: numbers of molecules held out. displaced: geometries a molecule with labelled forces.
     thermal: their displacements σ in Å, in turn. noise: the range of σ of the bound's perturbation in Å,
-    drawn evenly in its logarithm. perturbation: σ of the test's perturbation in Å. assembled: molecules a
+    drawn evenly in its logarithm. stiffness: κ in eV/Å², the bound asks for E(R*) + κ|η|², not for E(R*) alone;
+    bonds and angles in random directions have about 9 of it. perturbation: σ of the test's perturbation in Å. assembled: molecules a
     group is pulled out of. path: images of a reaction path.
     """
 
@@ -48,6 +49,7 @@ class Preset:
     displaced: int = 4
     thermal: tuple[float, ...] = (0.05, 0.1)
     noise: tuple[float, float] = (0.05, 0.5)
+    stiffness: float = 0.0
     perturbation: float = 0.1
     assembled: int = 32
     path: int = 13

@@ -64,9 +64,13 @@ def _bound(config: EnergyConfig, preset: Preset, params: Any, example: Examples,
     energy = energy_fn(EnergyModel(config), params, example.graph)
     of_size, of_noise = jax.random.split(key)
     low, high = (math.log(sigma) for sigma in preset.noise)
-    sigma = jnp.exp(jax.random.uniform(of_size, (), minval=low, maxval=high))
+    sigma = jnp.exp(jax.random.uniform(of_size, (), jnp.float32, low, high))
     noise = sigma * jax.random.normal(of_noise, example.positions.shape, example.positions.dtype)
-    return losses.energy_bound(energy, example.positions, noise.astype(jnp.float32), mask=example.mask)
+
+    def above_parabola(positions: Any) -> Any:
+        return energy(positions) - preset.stiffness * jnp.sum((positions - example.positions) ** 2)
+
+    return losses.energy_bound(above_parabola, example.positions, noise, mask=example.mask)
 
 
 def _masked_atoms(config: EnergyConfig, preset: Preset, params: Any, example: Examples, key: Any) -> Any:

@@ -91,8 +91,8 @@ def xtb_minima(
     """
     if not fmax > 0 or max_steps < 1:
         raise ValueError(f"fmax and max_steps must be positive, got {fmax} and {max_steps}")
-    what = ["minimum", method, fmax, max_steps]
-    labels = _labels(molecules, functools.partial(_minimum, method, fmax, max_steps), what, cache, processes)
+    function = functools.partial(_minimum, method, fmax, max_steps)
+    labels = _labels(molecules, function, ["minimum", method, fmax, max_steps], cache, processes)
     return _collect(molecules, labels, method)
 
 
@@ -141,7 +141,7 @@ def _labels(
     processes: int,
 ) -> list[Label]:
     """A label for each molecule, from the cache or computed and put there; equal ones once."""
-    _check(molecules, processes)
+    _check(molecules, what[1], processes)
     folder = None if cache is None else Path(cache)
     keys = [_key(what, molecule) for molecule in molecules]
     found = {} if folder is None else {key: label for key in {*keys} if (label := _read(folder, key))}
@@ -167,8 +167,8 @@ def _mapping(processes: int) -> Iterator[Callable[..., Any]]:
         yield pool.imap
 
 
-def _check(molecules: Sequence[Molecule], processes: int) -> None:
-    xtb_calculator()
+def _check(molecules: Sequence[Molecule], method: str, processes: int) -> None:
+    xtb_calculator(method)
     if not molecules:
         raise ValueError("no molecules to label")
     if processes < 1:
