@@ -37,9 +37,9 @@ class Preset:
 
     test, validation: numbers of molecules held out. displaced: geometries a molecule with labelled forces.
     thermal: their displacements σ in Å, in turn. noise: the range of σ of the bound's perturbation in Å,
-    drawn evenly in its logarithm. stiffness: κ in eV/Å², the bound asks for E(R*) + κ|η|², not for E(R*) alone;
-    bonds and angles in random directions have about 9 of it. perturbation: σ of the test's perturbation in Å. assembled: molecules a
-    group is pulled out of. path: images of a reaction path.
+    drawn evenly in its logarithm. stiffness: κ in eV/Å²; the bound asks for E(R*) + κ|η|², not E(R*) alone
+    (bonds and angles have about 9 in random directions; 0 is the published law). perturbation: σ of the
+    test's perturbation in Å. assembled: molecules a group is pulled out of. path: images of a reaction path.
     """
 
     smiles: tuple[str, ...]

@@ -1,0 +1,147 @@
+"""The experiment on energy surfaces, end to end in miniature: what it leaves, its parts, errors."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from experiments import reliable_energy
+from experiments.reliable_assembly import DISTANCE, displaced_groups, functional_group, side_of_bond
+from experiments.reliable_data import bonds, make_examples
+from experiments.reliable_evaluation import constant_energy, evaluate
+from experiments.reliable_presets import ARMS, PRESETS, stages
+from experiments.reliable_training import TERMS
+from jaxphys.data import embed, from_arrays
+from jaxphys.models import EnergyConfig
+from jaxphys.molecule import graph_sizes
+from jaxphys.training import load_params
+
+TINY = dataclasses.replace(
+    PRESETS["smoke"],
+    smiles=("O", "N", "CO", "CN", "C=O", "C#N"),
+    stages=stages(2, 1e-3, energy=2, zero_force=2, bound=2, masked=2, full=2, forces=2),
+    max_steps=3,
+    path=3,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Relaxations and errors of all arms are the same programs: XLA need not compile them for each anew."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One whole run of the miniature preset."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "smoke", TINY)
+        patch.setattr("experiments.reliable_data.PROCESSES", 1)
+        assert reliable_energy.main(["--preset", "smoke", "--out", str(out)]) == 0
+    return out
+
+
+def test_a_run_leaves_table_plots_results_and_checkpoints(finished):
+    table = (finished / "table.md").read_text()
+    assert all(
+        name in table for name in ("energy only", "full: all four", "ΔP/ΔP₀", "HCN to HNC", "times smaller")
+    )
+    results = json.loads((finished / "results.json").read_text())["results"]
+    assert list(results) == ["constant", *ARMS]
+    for arm, found in results.items():
+        assert np.isfinite(found["test"]["energy_mae"]) and np.isfinite(found["test"]["force_off_minima"])
+        assert arm == "constant" or found["test"]["force_at_minima"] > 0
+    for picture in ("loss.png", "recovery.png", "path-HCN-to-HNC.png"):
+        assert (finished / picture).stat().st_size > 10_000
+    for arm in ARMS:
+        _, config, step = load_params(finished / arm)
+        assert config["stage"] == arm and step == 2
+    # every law moved its arm to a place of its own
+    energies = [found["test"]["energy_mae"] for arm, found in results.items()]
+    assert len(set(energies)) == len(energies)
+
+
+def test_a_constant_energy_is_seen_through(finished):
+    found = json.loads((finished / "results.json").read_text())["results"]["constant"]
+    assert found["test"]["force_at_minima"] == 0 and found["test"]["energy_change"] == 0
+    assert found["test"]["displacement_ratio"] == pytest.approx(1, abs=1e-4)
+    assert found["test"]["force_off_minima"] > 0.5
+
+
+def test_the_isomerisation_has_the_barrier_of_the_method(finished):
+    path = json.loads((finished / "results.json").read_text())["results"]["full"]["paths"]["HCN to HNC"]
+    assert path["reference"][0] == 0 and path["reference"][-1] > 0.2 and path["true_barrier"] > 1.0
+
+
+def test_a_finished_folder_is_refused_without_resume(finished, capsys):
+    assert reliable_energy.main(["--preset", "smoke", "--out", str(finished)]) == 2
+    assert "already holds a run: continue it with --resume" in capsys.readouterr().err
+
+
+def test_data_must_be_a_folder_with_the_set(tmp_path, capsys):
+    out = ["--out", str(tmp_path / "run")]
+    assert reliable_energy.main(["--data", str(tmp_path / "none"), *out]) == 2
+    assert "qm7_7101.npz" in capsys.readouterr().err
+    assert reliable_energy.main(["--data", str(tmp_path), *out]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_functional_groups_and_their_displacement():
+    ethanol, ethane, ring = (embed(s, seed=0) for s in ("CCO", "CC", "C1CC1"))
+    assert bonds(ethanol).sum() == 2 * 8
+    side = side_of_bond(ethanol, 1, 2)
+    assert sorted(ethanol.numbers[side].tolist()) == [1, 8]
+    assert sorted(ethanol.numbers[functional_group(ethanol)].tolist()) == [1, 1, 1, 6]
+    assert functional_group(ethane).sum() == 4
+    assert functional_group(ring) is None
+    data = from_arrays(ethanol.numbers, ethanol.positions[None], [0.0], level="none", reference="total")
+    chosen, (moved,) = displaced_groups(data, 3, seed=0)
+    assert chosen.tolist() == [0]
+    lengths = np.linalg.norm(moved, axis=1)
+    np.testing.assert_allclose(lengths[functional_group(ethanol)], DISTANCE)
+    assert np.count_nonzero(lengths) == 4
+
+
+def test_padding_changes_no_law_but_what_it_may():
+    """The laws without random numbers of many atoms are the same in a larger graph."""
+    molecule = embed("O", seed=0)
+    data = from_arrays(molecule.numbers, molecule.positions[None], [0.3], level="none", reference="total")
+    config = EnergyConfig(species=(1, 8), species_head=True, **TINY.model)
+    key = jax.random.key(3)
+    values = []
+    for n_node in (graph_sizes(3)[0], graph_sizes(8)[0]):
+        example = jax.tree.map(lambda leaf: leaf[0], make_examples(data, None, n_node))
+        params = reliable_energy.initial_params(config, make_examples(data, None, n_node), 0)
+        values.append([TERMS[law](config, TINY, params, example, key) for law in ("energy", "zero_force")])
+        masked = TERMS["masked_atoms"](config, TINY, params, example, key)
+        values[-1].append(masked)
+    np.testing.assert_allclose(*values, rtol=1e-4)
+
+
+def test_a_harmonic_well_is_found_back():
+    """A closed form in place of a model: the metrics see no error and no displacement."""
+    molecule = embed("O", seed=0)
+    data = from_arrays(molecule.numbers, molecule.positions[None], [0.0], level="none", reference="total")
+    test = make_examples(data, None, 4)
+    rest = jnp.linalg.norm(test.positions[0][:3, None] - test.positions[0][:3] + 1e-9, axis=-1)
+
+    def springs(params, graph, positions):
+        apart = positions[:3, None] - positions[:3]
+        distance = jnp.sqrt(jnp.sum(apart**2, axis=-1) + 1e-12)
+        return params * jnp.sum((distance - rest) ** 2)
+
+    noise = 0.05 * jax.random.normal(jax.random.key(0), test.positions.shape, jnp.float32)
+    preset = dataclasses.replace(TINY, max_steps=200, fmax=0.001)
+    found = evaluate(springs, jnp.float32(10.0), preset, test, ["water"], noise)
+    assert found["force_at_minima"] < 1e-3 and found["displacement"] < 1e-3 and found["good"] == 100
+    held = evaluate(constant_energy, None, preset, test, ["water"], noise)
+    assert held["displacement"] > 0.01
