@@ -38,7 +38,8 @@ def displaced_groups(minima: EnergyData, count: int, seed: int) -> tuple[np.ndar
     The group moves as a whole by 0.7 Å in a random direction, one in which no two atoms collide.
     """
     rng = np.random.default_rng([seed, 11])
-    chosen, displacements = [], []
+    chosen: list[int] = []
+    displacements: list[np.ndarray] = []
     for index, frame in enumerate(minima):
         group = functional_group(frame.molecule)
         if group is None or len(chosen) == count:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class Sets:
     """
 
     minima: dict[str, EnergyData]
-    displaced: dict[str, EnergyData | None]
+    displaced: Mapping[str, EnergyData | None]
 
 
 @jax.tree_util.register_dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -19,6 +20,7 @@ from jaxphys.molecule import Molecule
 # names, which no role of the training may have
 HELD_OUT = ("C#N", "CCCC", "O=CC=O")
 FORMAT = 1
+QUIET: Any = None  # ASE's annotation of log files leaves it out
 
 
 def make_paths(images: int, cache: Path) -> dict[str, EnergyData]:
@@ -46,7 +48,7 @@ def _isomerisation(images: int) -> list[Molecule]:
     for image in band:
         image.calc = xtb_calculator()
     neb = NEB(band, climb=True, method="improvedtangent")
-    FIRE(neb, logfile=None).run(fmax=0.05, steps=300)
+    FIRE(neb, logfile=QUIET).run(fmax=0.05, steps=300)
     return [replace(start, positions=image.get_positions()) for image in band]
 
 
@@ -75,7 +77,7 @@ def _rotation(smiles: str, heavy: tuple[int, int, int, int]) -> Callable[[int], 
             atoms.set_constraint()
             atoms.set_dihedral(*heavy, angle, indices=_beyond(molecule, heavy[1], heavy[2]))
             atoms.set_constraint(FixInternals(dihedrals_deg=[[float(angle % 360), list(heavy)]]))
-            LBFGS(atoms, logfile=None).run(fmax=0.02, steps=200)
+            LBFGS(atoms, logfile=QUIET).run(fmax=0.02, steps=200)
             path.append(replace(molecule, positions=atoms.get_positions()))
         return path
 

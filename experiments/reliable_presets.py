@@ -64,7 +64,7 @@ class Preset:
 
 
 SMALL = {
-    "channels": 32,
+    "channels": 16,
     "lmax": 2,
     "correlation": 2,
     "radial_hidden": (32,),
@@ -86,8 +86,12 @@ PRESETS = {
     "quick": Preset(
         smiles=MOLECULES,
         stages=stages(
-            16, 3e-3, energy=1700, zero_force=850, bound=900, masked=1000, full=500, forces=850
+            16, 4e-3, energy=3400, zero_force=1100, bound=1500, masked=1600, full=720, forces=1100
         ),
+        thermal=(0.04, 0.08),
+        noise=(0.03, 0.4),
+        stiffness=4.0,
+        weights=Weights(zero_force=2.0, bound=2.0),
         model=SMALL,
     ),
     # seconds: every part of the experiment, no result to speak of

@@ -102,7 +102,8 @@ def _single_point(method: str, molecule: Molecule) -> Label:
 
 def _minimum(method: str, fmax: float, max_steps: int, molecule: Molecule) -> Label:
     atoms = _atoms(method, molecule)
-    if not LBFGS(atoms, logfile=None).run(fmax=fmax, steps=max_steps):
+    quiet: Any = None  # ASE's annotation leaves it out
+    if not LBFGS(atoms, logfile=quiet).run(fmax=fmax, steps=max_steps):
         return {"reason": f"no minimum to {fmax} eV/Å within {max_steps} steps of {method}"}
     return _label(atoms)
 
