@@ -122,7 +122,10 @@ def _evaluate(
     noise = preset.perturbation * jax.random.normal(key, test.positions.shape, jnp.float32)
     chosen, moved = displaced_groups(sets.minima["test"], preset.assembled, seed)
     shifts = jnp.stack([jnp.pad(m, ((0, test.mask.shape[1] - len(m)), (0, 0))) for m in moved])
-    images = {name: make_examples(path, None, test.mask.shape[1]) for name, path in paths.items()}
+    images = {
+        name: make_examples(path, None, graph_sizes(int(path.n_atoms.max()))[0])
+        for name, path in paths.items()
+    }
     return {
         arm: {
             "test": evaluate(energy, value, preset, test, names, noise),

@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.constraints import FixInternals
 from ase.mep import NEB
 from ase.optimize import FIRE, LBFGS
+from threadpoolctl import threadpool_limits
 
 from experiments.reliable_assembly import side_of_bond
 from jaxphys.data import EnergyData, embed, read_xyz, write_xyz, xtb_calculator, xtb_energies, xtb_minima
@@ -31,7 +32,9 @@ def make_paths(images: int, cache: Path) -> dict[str, EnergyData]:
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             aside = file.with_suffix(".tmp")
-            write_xyz(aside, make(images))
+            xtb_calculator()  # a library is limited only once it is loaded
+            with threadpool_limits(limits=1):
+                write_xyz(aside, make(images))
             aside.replace(file)
         paths[name] = xtb_energies(read_xyz(file), cache=cache)
     return paths
