@@ -162,6 +162,7 @@ def _run_config(
         "force_labels": 0 if displaced is None else len(displaced),
         "perturbation": preset.perturbation,
         "noise": list(preset.noise),
+        "stiffness": preset.stiffness,
         "weights": dataclasses.asdict(preset.weights),
         "model": dataclasses.asdict(config),
     }

@@ -86,12 +86,12 @@ PRESETS = {
     "quick": Preset(
         smiles=MOLECULES,
         stages=stages(
-            16, 4e-3, energy=3400, zero_force=1100, bound=1500, masked=1600, full=720, forces=1100
+            16, 4e-3, energy=6800, zero_force=2400, bound=3400, masked=4200, full=1750, forces=3000
         ),
         thermal=(0.04, 0.08),
-        noise=(0.03, 0.4),
-        stiffness=4.0,
-        weights=Weights(zero_force=2.0, bound=2.0),
+        noise=(0.03, 0.3),
+        stiffness=2.0,
+        weights=Weights(bound=2.0),
         model=SMALL,
     ),
     # seconds: every part of the experiment, no result to speak of

@@ -98,7 +98,8 @@ def _caption(run_config: dict[str, Any]) -> str:
         "ΔE, ΔP: after every atom was displaced "
         f"(σ {run_config['perturbation']} Å) and the molecule relaxed on the model;",
         "means without exploded ones. good: ΔP ≤ 0.075 Å; bad: ΔP > 0.3 Å or exploded. The constant shows",
-        "what F min and ΔP cannot tell; F off can.",
+        "what F min and ΔP cannot tell; F off can. The bound asks for at least "
+        f"{run_config['stiffness']} eV/Å² times the squared displacement.",
     ]
     if run_config["force_labels"]:
         lines.append(f"The control's {run_config['force_labels']} further labels of energy and forces")
