@@ -2,3 +2,4 @@
 
 from jaxphys.energies.ase_calculator import EnergyCalculator as EnergyCalculator
 from jaxphys.energies.density_functional import dft as dft
+from jaxphys.energies.elastic_network import elastic_network as elastic_network

@@ -1,5 +1,6 @@
 """Physical laws as losses: one molecule in, one scalar out; batches are vmapped outside."""
 
+from jaxphys.losses.downhill_noise import downhill_noise as downhill_noise
 from jaxphys.losses.energy_and_force_matching import energy_and_force_matching as energy_and_force_matching
 from jaxphys.losses.energy_bound import energy_bound as energy_bound
 from jaxphys.losses.energy_hinge import energy_hinge as energy_hinge

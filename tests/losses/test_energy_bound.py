@@ -46,3 +46,14 @@ def test_noise_of_padded_atoms_does_not_count():
 
 def test_energy_that_is_not_finite_shows():
     assert np.isnan(losses.energy_bound(lambda r: jnp.log(-jnp.sum(r**2)), POSITIONS, INWARDS))
+
+
+def test_a_margin_asks_for_a_well_that_is_deep_enough():
+    def margin(r):
+        return 0.5 * jnp.sum((r - POSITIONS) ** 2)
+
+    # k (|R|² − |R + η|²) / 2 + |η|² / 2, with the well too shallow outwards as well
+    for noise, below in ((INWARDS, -15 / 4), (-INWARDS, 25 / 4)):
+        law = losses.energy_bound(lambda r: springs(r, 0.1), POSITIONS, noise, margin=margin)
+        np.testing.assert_allclose(law, max(0.0, 0.5 * 1.25 - 0.1 * below / 2), rtol=1e-6)
+    assert losses.energy_bound(lambda r: margin(r), POSITIONS, INWARDS, margin=margin) == 0
