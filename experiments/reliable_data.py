@@ -20,14 +20,16 @@ from jaxphys.data import (
     fit_atomic_energies,
     read_qm7,
     subtract_atomic_energies,
+    thermal_modes,
     xtb_energies,
     xtb_minima,
 )
+from jaxphys.energies import elastic_network
 from jaxphys.molecule import Molecule, stack_graphs, to_graph
 
 PROCESSES = 2
 BONDED = 1.25  # of the sum of two covalent radii
-ROLES = ("train", "validation", "test")
+ROLES = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,16 @@ class Displaced:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Examples:
-    """Minima of one padded shape, with a leading axis: mask (N, n) of real atoms, energy (N,) in eV."""
+    """Minima of one padded shape, with a leading axis: mask (N, n) of real atoms, energy (N,) in eV.
+
+    modes: (N, n, 3, m) in Å/√eV, of the elastic network of each minimum, for `losses.downhill_noise`.
+    """
 
     graph: jraph.GraphsTuple
     mask: Any
     energy: Any
     displaced: Displaced | None
+    modes: Any = None
 
     @property
     def positions(self) -> Any:
@@ -71,16 +77,16 @@ class Examples:
         return len(self.energy)
 
 
-def make_sets(preset: Preset, seed: int, *, cache: Path, without: Sequence[str] = ()) -> Sets:
+def make_sets(
+    preset: Preset, seed: int, *, cache: Path, without: Sequence[str] = (), validate: bool = False
+) -> Sets:
     """The preset's molecules at their xTB minima, displaced geometries of them, and the split by molecule.
 
-    without: SMILES that no role may have.
+    without: SMILES that no role may have. validate: the molecules for choosing settings stand for the test's.
     """
-    molecules = [m for m in (embed(s, seed=0) for s in preset.smiles) if m.name not in without]
-    minima, _ = xtb_minima(molecules, cache=cache, processes=PROCESSES)
-    starts = {molecule.name: molecule for molecule in molecules}
-    kept = [np.array_equal(bonds(f.molecule), bonds(starts[f.name])) for f in minima]
-    roles = _split(minima[np.array(kept)], preset, seed)
+    roles = _split(_minima(preset.smiles, cache, without), preset, seed)
+    if validate:
+        roles["test"] = _minima(preset.validation, cache, without)
     atomic = fit_atomic_energies(roles["train"])
     displaced = {}
     for place, (role, data) in enumerate(roles.items()):
@@ -88,6 +94,15 @@ def make_sets(preset: Preset, seed: int, *, cache: Path, without: Sequence[str] 
         labelled = xtb_energies(geometries, cache=cache, processes=PROCESSES)
         displaced[role] = subtract_atomic_energies(labelled, atomic)
     return Sets({role: subtract_atomic_energies(data, atomic) for role, data in roles.items()}, displaced)
+
+
+def _minima(smiles: Sequence[str], cache: Path, without: Sequence[str]) -> EnergyData:
+    """xTB minima of the molecules that keep their bonds."""
+    molecules = [m for m in (embed(s, seed=0) for s in smiles) if m.name not in without]
+    minima, _ = xtb_minima(molecules, cache=cache, processes=PROCESSES)
+    starts = {molecule.name: molecule for molecule in molecules}
+    kept = [np.array_equal(bonds(f.molecule), bonds(starts[f.name])) for f in minima]
+    return minima[np.array(kept)]
 
 
 def read_sets(folder: Path, preset: Preset, seed: int) -> Sets:
@@ -124,6 +139,24 @@ def make_examples(minima: EnergyData, displaced: EnergyData | None, n_node: int)
     )
 
 
+def with_modes(examples: Examples) -> Examples:
+    """The same with the modes of each minimum's elastic network."""
+
+    @jax.jit
+    @jax.vmap
+    def force_constants(positions: Any, mask: Any) -> Any:
+        return jax.hessian(elastic_network(positions, mask=mask))(positions)
+
+    matrices = np.asarray(force_constants(examples.positions, examples.mask), dtype=float)
+    modes = np.zeros((*examples.positions.shape, examples.positions[0].size), np.float32)
+    for place, mask in enumerate(np.asarray(examples.mask)):
+        n = int(mask.sum())
+        at = np.asarray(examples.positions[place][:n], dtype=float)
+        found = thermal_modes(matrices[place][:n, :, :n].reshape(3 * n, 3 * n), at, kt=1.0)
+        modes[place, :n, :, : found.shape[1]] = found.reshape(n, 3, -1)
+    return replace(examples, modes=jnp.asarray(modes))
+
+
 def _stacked(displaced: EnergyData, count: int, n_node: int) -> Displaced:
     frames = list(displaced)
 
@@ -139,15 +172,10 @@ def _stacked(displaced: EnergyData, count: int, n_node: int) -> Displaced:
 
 
 def _split(data: EnergyData, preset: Preset, seed: int) -> dict[str, EnergyData]:
-    held_out = preset.test + preset.validation
-    if len(data) < held_out + 1:
-        raise ValueError(f"{len(data)} molecules are too few to hold {held_out} out and train on others")
+    if len(data) < preset.test + 1:
+        raise ValueError(f"{len(data)} molecules are too few to hold {preset.test} out and train on others")
     order = np.random.default_rng([seed, 7]).permutation(len(data))
-    return {
-        "train": data[order[held_out:]],
-        "validation": data[order[preset.test : held_out]],
-        "test": data[order[: preset.test]],
-    }
+    return {"train": data[order[preset.test :]], "test": data[order[: preset.test]]}
 
 
 def _displaced(minima: EnergyData, preset: Preset, rng: np.random.Generator) -> list[Molecule]:

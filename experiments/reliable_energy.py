@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.reliable_assembly import displaced_groups
-from experiments.reliable_data import Examples, Sets, make_examples, make_sets, read_sets
+from experiments.reliable_data import Examples, Sets, make_examples, make_sets, read_sets, with_modes
 from experiments.reliable_evaluation import Energy, assemble, constant_energy, evaluate, follow
 from experiments.reliable_paths import HELD_OUT, make_paths
 from experiments.reliable_presets import ARMS, PRESETS, Preset
@@ -33,6 +33,9 @@ from jaxphys.data import EnergyData
 from jaxphys.models import EnergyConfig
 from jaxphys.molecule import graph_sizes
 from jaxphys.training import data_mesh, prepare_cpu
+
+BOUND = ("margin", "depth", "noise", "heat", "downhill", "searched", "published_noise")
+"""The settings of the two bounds."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             out=options.out or Path("runs") / f"reliable-energy-{options.preset}-{options.seed}",
             data=options.data,
             resume=options.resume,
+            validate=options.validate,
         )
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -56,21 +60,26 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run(name: str, *, seed: int, out: Path, data: Path | None, resume: bool) -> None:
+def run(name: str, *, seed: int, out: Path, data: Path | None, resume: bool, validate: bool = False) -> None:
     """The whole experiment: data, one stage an arm, evaluation, report in the folder `out`."""
     started = time.perf_counter()
     preset = PRESETS[name]
+    if data and validate:
+        raise ValueError("--validate has molecules of its own: leave --data out")
     if out.exists() and any(out.iterdir()) and not resume:
         raise ValueError(f"{out} already holds a run: continue it with --resume, or choose another --out")
     cache = out.parent / "xtb"
     _say(
         started, f"reading {data}" if data else f"labels of {len(preset.smiles)} molecules; cache in {cache}"
     )
-    sets = read_sets(data, preset, seed) if data else make_sets(preset, seed, cache=cache, without=HELD_OUT)
+    if data:
+        sets = read_sets(data, preset, seed)
+    else:
+        sets = make_sets(preset, seed, cache=cache, without=HELD_OUT, validate=validate)
     paths = {} if data else make_paths(preset.path, cache)
-    train, test = (_examples(sets, role) for role in ("train", "test"))
+    train, test = with_modes(_examples(sets, "train")), _examples(sets, "test")
     config = _model_config(preset, sets)
-    run_config = _run_config(name, preset, config, sets, seed, data)
+    run_config = _run_config(name, preset, config, sets, seed, data, validate)
 
     params, seconds = _train(preset, config, run_config, train, seed=seed, out=out)
     _say(started, "evaluation")
@@ -148,7 +157,13 @@ def _model_config(preset: Preset, sets: Sets) -> EnergyConfig:
 
 
 def _run_config(
-    name: str, preset: Preset, config: EnergyConfig, sets: Sets, seed: int, data: Path | None
+    name: str,
+    preset: Preset,
+    config: EnergyConfig,
+    sets: Sets,
+    seed: int,
+    data: Path | None,
+    validate: bool,
 ) -> dict[str, Any]:
     """What a checkpoint is bound to."""
     displaced = sets.displaced["train"]
@@ -156,13 +171,13 @@ def _run_config(
         "experiment": "reliable_energy",
         "preset": name,
         "data": str(data) if data else None,
+        "validate": validate,
         "level": sets.minima["train"].level,
         "seed": seed,
         "molecules": {role: len(part) for role, part in sets.minima.items()},
         "force_labels": 0 if displaced is None else len(displaced),
         "perturbation": preset.perturbation,
-        "noise": list(preset.noise),
-        "stiffness": preset.stiffness,
+        "bound": {name: getattr(preset, name) for name in BOUND},
         "weights": dataclasses.asdict(preset.weights),
         "model": dataclasses.asdict(config),
     }
@@ -185,6 +200,11 @@ def _parser() -> argparse.ArgumentParser:
         "--data",
         type=Path,
         help="folder with QM7 as qm7_7101.npz, minima of PBE0, in place of the preset's molecules",
+    )
+    parser.add_argument(
+        "--validate",
+        action="store_true",
+        help="test on other molecules, which settings are to be chosen on (not with --data)",
     )
     parser.add_argument("--out", type=Path, help="run folder (default: runs/reliable-energy-PRESET-SEED)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the run folder, exactly")

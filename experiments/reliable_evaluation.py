@@ -15,7 +15,7 @@ from experiments.reliable_presets import Preset
 from experiments.stages import take
 from jaxphys.data import EnergyData
 from jaxphys.metrics import energy_metrics, perturb_and_relax, summarise_recovery
-from jaxphys.metrics.energy import BAD, GOOD, Recovery
+from jaxphys.metrics.energy import GOOD, Recovery
 from jaxphys.relaxation import LBFGS, Status
 
 Energy = Callable[[Any, Any, Any], Any]  # (params, graph, positions) to eV, ()
@@ -88,7 +88,7 @@ def _errors(energy: Energy, params: Any, test: Examples, displaced: Displaced | 
 def assemble(
     energy: Energy, params: Any, preset: Preset, test: Examples, chosen: np.ndarray, moved: Any
 ) -> Metrics:
-    """Fractions in % of molecules that take a displaced functional group back, by two thresholds of ΔP."""
+    """Whether molecules take a displaced group back: mean ΔP before and after, and how many in %."""
     part: Examples = take(test, chosen)
     recovery: Recovery = perturb_and_relax(
         Partial(energy, params),
@@ -103,9 +103,9 @@ def assemble(
     sound = np.asarray(recovery.status) != Status.EXPLODED
     displacement = np.asarray(recovery.displacement)
     return {
-        "recovered": 100 * float(np.mean(sound & (displacement <= BAD))),
-        "recovered_well": 100 * float(np.mean(sound & (displacement <= GOOD))),
-        "before": 100 * float(np.mean(np.asarray(recovery.perturbation) <= BAD)),
+        "before": float(np.mean(np.asarray(recovery.perturbation))),
+        "after": float(np.mean(displacement[sound])) if sound.any() else float("nan"),
+        "recovered": 100 * float(np.mean(sound & (displacement <= GOOD))),
         "displacements": displacement,
     }
 

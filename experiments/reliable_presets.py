@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.reliable_molecules import MOLECULES
+from experiments.reliable_molecules import MOLECULES, VALIDATION
 from experiments.stages import Stage
 
 ARMS: dict[str, tuple[str, ...]] = {
@@ -15,6 +15,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "bound": ("energy", "bound"),
     "masked": ("energy", "masked_atoms"),
     "full": ("energy", "zero_force", "bound", "masked_atoms"),
+    "published": ("energy", "zero_force", "published_bound", "masked_atoms"),
     "forces": ("displaced",),  # the control with force labels
 }
 """The laws of each arm."""
@@ -27,6 +28,7 @@ class Weights:
     energy: float = 1.0
     zero_force: float = 1.0
     bound: float = 1.0
+    published_bound: float = 1.0
     masked_atoms: float = 0.1
     displaced: float = 1.0
 
@@ -35,21 +37,29 @@ class Weights:
 class Preset:
     """Molecules as SMILES, what is held out, the model, and a stage for each arm.
 
-    test, validation: numbers of molecules held out. displaced: geometries a molecule with labelled forces.
-    thermal: their displacements σ in Å, in turn. noise: the range of σ of the bound's perturbation in Å,
-    drawn evenly in its logarithm. stiffness: κ in eV/Å²; the bound asks for E(R*) + κ|η|², not E(R*) alone
-    (bonds and angles have about 9 in random directions; 0 is the published law). perturbation: σ of the
-    test's perturbation in Å. assembled: molecules a group is pulled out of. path: images of a reaction path.
+    test: number of molecules held out; validation: those that settings are chosen on. displaced: geometries a
+    molecule with labelled forces; thermal: their displacements σ in Å, in turn.
+    The bound: margin, the part of an elastic network, levelling off at depth in eV, that the energy has to
+    rise by; noise: the range of σ of Gaussian perturbations in Å; heat: the range of kT in eV of those that
+    go downhill, and downhill: in how many steps; both ranges are drawn from evenly in the logarithm;
+    searched: the part of perturbations that goes downhill. published_noise: σ in Å of the published law.
+    perturbation: σ of the test's perturbation in Å. assembled: molecules a group is pulled out of. path:
+    images of a reaction path.
     """
 
     smiles: tuple[str, ...]
     stages: Mapping[str, Stage]
+    validation: tuple[str, ...] = VALIDATION
     test: int = 64
-    validation: int = 32
     displaced: int = 4
     thermal: tuple[float, ...] = (0.05, 0.1)
-    noise: tuple[float, float] = (0.05, 0.5)
-    stiffness: float = 0.0
+    margin: float = 0.5
+    depth: float = 3.0
+    noise: tuple[float, float] = (0.03, 0.3)
+    heat: tuple[float, float] = (0.01, 0.2)
+    downhill: int = 5
+    searched: float = 0.8
+    published_noise: float = 0.5
     perturbation: float = 0.1
     assembled: int = 32
     path: int = 13
@@ -86,20 +96,19 @@ PRESETS = {
     "quick": Preset(
         smiles=MOLECULES,
         stages=stages(
-            16, 4e-3, energy=6800, zero_force=2400, bound=3400, masked=4200, full=1750, forces=3000
+            4, 4e-3, energy=12000, zero_force=10000, bound=8000, masked=10000, full=6000, published=7000,
+            forces=10000,
         ),
         thermal=(0.04, 0.08),
-        noise=(0.03, 0.3),
-        stiffness=2.0,
-        weights=Weights(bound=2.0),
+        weights=Weights(zero_force=3.0, bound=3.0),
         model=SMALL,
     ),
     # seconds: every part of the experiment, no result to speak of
     "smoke": Preset(
         smiles=("O", "N", "C", "CO", "C#N", "C=O", "CC", "CN"),
-        stages=stages(2, 1e-3, energy=4, zero_force=4, bound=4, masked=4, full=4, forces=4),
+        stages=stages(2, 1e-3, energy=4, zero_force=4, bound=4, masked=4, full=4, published=4, forces=4),
+        validation=("CC#N",),
         test=2,
-        validation=1,
         displaced=2,
         assembled=1,
         path=5,
@@ -115,11 +124,9 @@ PRESETS = {
         smiles=MOLECULES,
         stages=stages(
             64, 1e-3, energy=300_000, zero_force=150_000, bound=150_000, masked=150_000, full=80_000,
-            forces=150_000,
+            published=120_000, forces=150_000,
         ),
-        test=256,
-        validation=128,
-        assembled=128,
+        weights=Weights(zero_force=3.0, bound=3.0),
         model={"channels": 128, "lmax": 3, "correlation": 3, "cutoff": 5.0},
         checkpoint_every=5000,
         ema_decay=0.999,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from experiments.reliable_data import Examples
 from experiments.reliable_presets import Preset
 from jaxphys import losses
+from jaxphys.energies import elastic_network
 from jaxphys.models import EnergyConfig, EnergyModel, energy_fn
 
 LossFn = Callable[[Any, Examples, Any], tuple[Any, Any, dict[str, Any]]]
@@ -61,16 +62,37 @@ def _zero_force(config: EnergyConfig, preset: Preset, params: Any, example: Exam
 
 
 def _bound(config: EnergyConfig, preset: Preset, params: Any, example: Examples, key: Any) -> Any:
+    """The bound with a margin, on Gaussian noise and on such as goes downhill."""
     energy = energy_fn(EnergyModel(config), params, example.graph)
-    of_size, of_noise = jax.random.split(key)
-    low, high = (math.log(sigma) for sigma in preset.noise)
-    sigma = jnp.exp(jax.random.uniform(of_size, (), jnp.float32, low, high))
-    noise = sigma * jax.random.normal(of_noise, example.positions.shape, example.positions.dtype)
+    springs = elastic_network(example.positions, mask=example.mask, depth=preset.depth)
 
-    def above_parabola(positions: Any) -> Any:
-        return energy(positions) - preset.stiffness * jnp.sum((positions - example.positions) ** 2)
+    def margin(positions: Any) -> Any:
+        return preset.margin * springs(positions)
 
-    return losses.energy_bound(above_parabola, example.positions, noise, mask=example.mask)
+    of_kind, of_noise, of_heat, of_start = jax.random.split(key, 4)
+    assert example.modes is not None
+    found = losses.downhill_noise(
+        lambda positions: energy(positions) - margin(positions),
+        example.positions,
+        example.modes,
+        jax.random.normal(of_start, example.modes.shape[-1:]),
+        kt=_log_uniform(of_heat, *preset.heat),
+        steps=preset.downhill,
+    )
+    of_size, of_noise = jax.random.split(of_noise)
+    gaussian = _log_uniform(of_size, *preset.noise) * jax.random.normal(of_noise, example.positions.shape)
+    noise = jnp.where(jax.random.uniform(of_kind) < preset.searched, found, gaussian)
+    return losses.energy_bound(energy, example.positions, noise, mask=example.mask, margin=margin)
+
+
+def _log_uniform(key: Any, low: float, high: float) -> Any:
+    return jnp.exp(jax.random.uniform(key, (), jnp.float32, math.log(low), math.log(high)))
+
+
+def _published_bound(config: EnergyConfig, preset: Preset, params: Any, example: Examples, key: Any) -> Any:
+    energy = energy_fn(EnergyModel(config), params, example.graph)
+    noise = preset.published_noise * jax.random.normal(key, example.positions.shape)
+    return losses.energy_bound(energy, example.positions, noise, mask=example.mask)
 
 
 def _masked_atoms(config: EnergyConfig, preset: Preset, params: Any, example: Examples, key: Any) -> Any:
@@ -97,6 +119,7 @@ TERMS: dict[str, Callable[..., Any]] = {
     "energy": _energy,
     "zero_force": _zero_force,
     "bound": _bound,
+    "published_bound": _published_bound,
     "masked_atoms": _masked_atoms,
     "displaced": _displaced,
 }

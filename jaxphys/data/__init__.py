@@ -13,6 +13,7 @@ from jaxphys.data.extxyz import read_extxyz as read_extxyz
 from jaxphys.data.extxyz import read_isolated_atoms as read_isolated_atoms
 from jaxphys.data.geometries import embed as embed
 from jaxphys.data.geometries import thermal as thermal
+from jaxphys.data.geometries import thermal_modes as thermal_modes
 from jaxphys.data.labels import Method as Method
 from jaxphys.data.labels import build_systems as build_systems
 from jaxphys.data.labels import label as label

@@ -22,12 +22,12 @@ def elastic_network(
 ) -> EnergyFunction:
     """V = ½ Σ_{i<j} k_ij (d_ij − d°_ij)² in eV, a function of positions (n, 3) in Å; zero at the reference.
 
-    reference: (n, 3) in Å; mask: (n,) True for real atoms, all if None. k_ij = stiffness · (1.2 Å / d°_ij)^power
-    in eV/Å²: about that of a bond for neighbours, and little for what is far apart. depth: in eV, where the
-    energy levels off, V / (1 + V / depth), as bonds break; None for springs without end.
+    reference: (n, 3) in Å; mask: (n,) True for real atoms, all if None. k_ij in eV/Å² is the stiffness times
+    (1.2 Å / d°_ij)^power: about that of a bond for neighbours, and little for what is far apart. depth: in
+    eV, where the energy levels off, V / (1 + V / depth), as bonds break; None for springs without end.
     It does not change when the structure moves or turns as a whole, nor in its mirror image. Atoms that
     coincide, in either structure, are without force on each other.
-    Source: the anisotropic network model (Atilgan et al., Biophys. J. 80, 505 (2001)) with springs by distance
+    Source: the anisotropic network model (Atilgan et al., Biophys. J. 80, 505 (2001)), springs by distance
     (Yang, Song, Jernigan, PNAS 106, 12347 (2009), there power 2), before expansion to second order.
     Raises ValueError for a stiffness or depth that is not positive.
     """

@@ -29,9 +29,9 @@ def downhill_noise(
     positions: R*, (n, 3) in Å; modes: L, (n, 3, m) in Å/√eV, displacements that cost about ½ eV each, as
     `data.thermal_modes` at kT = 1 eV; start: z, (m,), drawn by the caller, standard normal for thermal noise;
     kt: in eV. A step is −rate ∂(E/kT)/∂z, no longer than 2. All is detached: noise is no variable of a law.
-    Why: of Gaussian noise all but a little lies along stiff modes. They raise the energy, and hide a soft mode
-    along which it falls. Downhill the stiff ones relax first. Source: this project; the search of contrastive
-    divergence (Hinton, Neural Comput. 14, 1771 (2002)) with the labelled minimum as data.
+    Why: of Gaussian noise all but a little lies along stiff modes. They raise the energy, and hide a soft
+    mode along which it falls. Downhill the stiff ones relax first. Source: this project; it is the search of
+    contrastive divergence (Hinton, Neural Comput. 14, 1771 (2002)) with the labelled minimum as data.
     Raises ValueError for a negative number of steps.
     """
     if steps < 0:

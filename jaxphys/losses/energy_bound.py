@@ -22,9 +22,9 @@ def energy_bound(
     """max(0, E(R*) + m(R* + η) − E(R* + η)) in eV, (): the stable structure lies below the perturbed one.
 
     positions: R*, (n, 3) in Å, a labelled minimum; noise: η, (n, 3) in Å, drawn by the caller; mask: (n,)
-    True for real atoms, all if None. margin: m, by how much in eV, a function of the positions that is zero at
-    R*, such as a part of `energies.elastic_network(R*)`; None for the published law, m = 0, which an energy
-    without curvature fulfils too. Detached: R* and η, so that gradients move the energy function only.
+    True for real atoms, all if None. margin: m, by how much in eV, a function of the positions that is zero
+    at R*, such as a part of `energies.elastic_network(R*)`; None for the published law, m = 0, which an
+    energy without curvature fulfils too. Detached: R* and η, so that gradients move the energy function only.
     A constant energy fulfils it, so it never stands alone.
     Source: Yi et al., UAI 2023 (PMLR 216:2433), L_bound, by its sentence: the sign printed in Eq. 8 is right
     only if its star marks the perturbed energy. There η is Gaussian with 0.5 Å, far up the repulsive wall;

@@ -23,9 +23,9 @@ from jaxphys.training import load_params
 TINY = dataclasses.replace(
     PRESETS["smoke"],
     smiles=("O", "N", "CO", "CN", "C=O", "C#N"),
-    stages=stages(2, 1e-3, energy=2, zero_force=2, bound=2, masked=2, full=2, forces=2),
+    stages=stages(2, 1e-3, energy=2, zero_force=2, bound=2, masked=2, full=2, published=2, forces=2),
     max_steps=3,
-    path=3,
+    path=5,
 )
 
 
@@ -65,8 +65,8 @@ def test_a_run_leaves_table_plots_results_and_checkpoints(finished):
     for arm in ARMS:
         _, config, step = load_params(finished / arm)
         assert config["stage"] == arm and step == 2
-    # every law moved its arm to a place of its own
-    energies = [found["test"]["energy_mae"] for arm, found in results.items()]
+    # every law moved its arm to a place of its own, but for a hinge that nothing has opened
+    energies = [found["test"]["energy_mae"] for arm, found in results.items() if arm != "published"]
     assert len(set(energies)) == len(energies)
 
 
@@ -79,7 +79,7 @@ def test_a_constant_energy_is_seen_through(finished):
 
 def test_the_isomerisation_has_the_barrier_of_the_method(finished):
     path = json.loads((finished / "results.json").read_text())["results"]["full"]["paths"]["HCN to HNC"]
-    assert path["reference"][0] == 0 and path["reference"][-1] > 0.2 and path["true_barrier"] > 1.0
+    assert path["reference"][0] == 0 and path["reference"][-1] > 0.2 and 2.5 < path["true_barrier"] < 3.5
 
 
 def test_a_finished_folder_is_refused_without_resume(finished, capsys):
