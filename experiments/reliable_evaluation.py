@@ -21,7 +21,7 @@ from jaxphys.relaxation import LBFGS, Status
 Energy = Callable[[Any, Any, Any], Any]  # (params, graph, positions) to eV, ()
 Metrics = dict[str, Any]
 
-ONE_PROGRAM: dict[str, Any] = {"method": LBFGS(memory=30), "smallest_batch": None}
+METHOD = LBFGS(memory=30)
 
 
 def constant_energy(params: Any, graph: Any, positions: Any) -> Any:
@@ -40,7 +40,7 @@ def evaluate(
         test.positions,
         noise,
         mask=test.mask,
-        **ONE_PROGRAM,
+        method=METHOD,
         fmax=preset.fmax,
         max_steps=preset.max_steps,
     )
@@ -96,7 +96,7 @@ def assemble(
         part.positions,
         moved,
         mask=part.mask,
-        **ONE_PROGRAM,
+        method=METHOD,
         fmax=preset.fmax,
         max_steps=preset.max_steps,
     )

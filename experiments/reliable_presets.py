@@ -96,8 +96,8 @@ PRESETS = {
     "quick": Preset(
         smiles=MOLECULES,
         stages=stages(
-            4, 4e-3, energy=12000, zero_force=10000, bound=8000, masked=10000, full=6000, published=7000,
-            forces=10000,
+            4, 7e-3, energy=48_000, zero_force=19_500, bound=8800, masked=25_000, full=5500, published=10_500,
+            forces=22_500,
         ),
         thermal=(0.04, 0.08),
         weights=Weights(zero_force=3.0, bound=3.0),
