@@ -57,7 +57,7 @@ class Preset:
     depth: float = 3.0
     noise: tuple[float, float] = (0.03, 0.3)
     heat: tuple[float, float] = (0.01, 0.2)
-    downhill: int = 5
+    downhill: int = 3
     searched: float = 0.8
     published_noise: float = 0.5
     perturbation: float = 0.1
@@ -92,15 +92,13 @@ def stages(batch: int, learning_rate: float, **steps: int) -> dict[str, Stage]:
 
 
 PRESETS = {
-    # 2 CPU cores, 13 minutes
+    # 2 CPU cores, 14 minutes
     "quick": Preset(
         smiles=MOLECULES,
-        stages=stages(
-            4, 7e-3, energy=40_000, zero_force=15_500, bound=7400, masked=26_000, full=5700, published=10_300,
-            forces=20_000,
-        ),
+        stages=stages(16, 1.5e-3, energy=10_800, masked=6500)
+        | stages(4, 7e-3, zero_force=17_500, bound=10_300, full=8300, published=12_000, forces=23_000),
         thermal=(0.04, 0.08),
-        weights=Weights(zero_force=3.0, bound=3.0),
+        weights=Weights(zero_force=6.0, bound=6.0),
         model=SMALL,
     ),
     # seconds: every part of the experiment, no result to speak of

@@ -17,7 +17,7 @@ def elastic_network(
     *,
     mask: Bool[Any, " n"] | None = None,
     stiffness: float = 30.0,
-    power: float = 4.0,
+    power: float = 3.0,
     depth: float | None = None,
 ) -> EnergyFunction:
     """V = ½ Σ_{i<j} k_ij (d_ij − d°_ij)² in eV, a function of positions (n, 3) in Å; zero at the reference.

@@ -20,7 +20,7 @@ def downhill_noise(
     start: Float[Any, " m"],
     *,
     kt: Float[Any, ""] | float,
-    steps: int = 5,
+    steps: int = 3,
     rate: float = 0.3,
 ) -> Float[Array, "n 3"]:
     """η = √kT Σ_m L_m z_m in Å, (n, 3), after a few steps down the energy from z = start.

@@ -26,7 +26,7 @@ def test_three_springs_are_the_sum_over_pairs_and_rest_at_the_reference():
     expected = 0.0
     for i, j in ((0, 1), (0, 2), (1, 2)):
         rest, now = (float(jnp.linalg.norm(r[i] - r[j])) for r in (TRIANGLE, moved))
-        expected += 0.5 * 30 * (1.2 / rest) ** 4 * (now - rest) ** 2
+        expected += 0.5 * 30 * (1.2 / rest) ** 3 * (now - rest) ** 2
     np.testing.assert_allclose(energy(moved), expected, rtol=1e-4)
     assert energy(TRIANGLE) == 0 and not np.any(jax.grad(energy)(TRIANGLE))
     check_grads(energy, (moved,), order=2, modes=["rev"], rtol=0.02)
