@@ -1,11 +1,12 @@
 """Train energy models on minima alone, and see how far their surfaces can be trusted.
 
-    python -m experiments.reliable_energy
+    python -m experiments.reliable_energy          # quick preset: 14 minutes on 2 CPU cores
 
 Labels are energies at minima, of GFN2-xTB, computed in the first run and kept. A model that fits them has
 forces where there should be none, and loses the structures that it is relaxed from. Arms of equal time add
 physical laws that need no label: no force at a minimum, nothing below it, elements named by their
 surroundings (Yi et al., UAI 2023). Controls: a constant energy, and a model with labelled forces.
+To expect of the quick preset: forces at minima and displacements fall more than tenfold; see the README.
 """
 
 from __future__ import annotations

@@ -34,6 +34,8 @@ NAMES = {
     "published": "full, bound as published",
     "forces": "control: force labels",
 }
+PLOTTED = ("energy", "published", "full", "forces")
+"""Arms whose reaction paths are drawn; the others' are in the table."""
 Results = dict[str, dict[str, Any]]
 
 
@@ -167,7 +169,9 @@ def _plots(out: Path, results: Results) -> None:
     for name, path in next(iter(results.values()))["paths"].items():
         steps = np.arange(len(path["reference"]))
         curves = {"xTB": (steps, path["reference"])}
-        curves |= {NAMES[arm]: (steps, found["paths"][name]["profile"]) for arm, found in results.items()}
+        curves |= {
+            NAMES[arm]: (steps, results[arm]["paths"][name]["profile"]) for arm in PLOTTED if arm in results
+        }
         report.plot_curves(
             out / f"path-{name.replace(' ', '-')}.png",
             curves,

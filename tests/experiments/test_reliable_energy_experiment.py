@@ -8,14 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
+from rdkit import Chem
 
 from experiments import reliable_energy
 from experiments.reliable_assembly import DISTANCE, displaced_groups, functional_group, side_of_bond
-from experiments.reliable_data import bonds, make_examples
+from experiments.reliable_data import bonds, make_examples, with_modes
 from experiments.reliable_evaluation import constant_energy, evaluate
+from experiments.reliable_molecules import MOLECULES, VALIDATION
 from experiments.reliable_presets import ARMS, PRESETS, stages
 from experiments.reliable_training import TERMS
 from jaxphys.data import embed, from_arrays
+from jaxphys.energies import elastic_network
 from jaxphys.models import EnergyConfig
 from jaxphys.molecule import graph_sizes
 from jaxphys.training import load_params
@@ -27,6 +30,10 @@ TINY = dataclasses.replace(
     max_steps=3,
     path=5,
 )
+
+
+# the others' laws are all part of the full arm
+FEWER = {arm: ARMS[arm] for arm in ("energy", "full", "published", "forces")}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,6 +52,7 @@ def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "smoke", TINY)
+        patch.setattr(reliable_energy, "ARMS", FEWER)
         patch.setattr("experiments.reliable_data.PROCESSES", 1)
         assert reliable_energy.main(["--preset", "smoke", "--out", str(out)]) == 0
     return out
@@ -56,13 +64,13 @@ def test_a_run_leaves_table_plots_results_and_checkpoints(finished):
         name in table for name in ("energy only", "full: all four", "ΔP/ΔP₀", "HCN to HNC", "times smaller")
     )
     results = json.loads((finished / "results.json").read_text())["results"]
-    assert list(results) == ["constant", *ARMS]
+    assert list(results) == ["constant", *FEWER]
     for arm, found in results.items():
         assert np.isfinite(found["test"]["energy_mae"]) and np.isfinite(found["test"]["force_off_minima"])
         assert arm == "constant" or found["test"]["force_at_minima"] > 0
     for picture in ("loss.png", "recovery.png", "path-HCN-to-HNC.png"):
         assert (finished / picture).stat().st_size > 10_000
-    for arm in ARMS:
+    for arm in FEWER:
         _, config, step = load_params(finished / arm)
         assert config["stage"] == arm and step == 2
     # every law moved its arm to a place of its own, but for a hinge that nothing has opened
@@ -117,14 +125,35 @@ def test_padding_changes_no_law_but_what_it_may():
     data = from_arrays(molecule.numbers, molecule.positions[None], [0.3], level="none", reference="total")
     config = EnergyConfig(species=(1, 8), species_head=True, **TINY.model)
     key = jax.random.key(3)
+
+    @jax.jit
+    def laws(params, example):
+        chosen = ("energy", "zero_force", "masked_atoms")
+        return [TERMS[law](config, TINY, params, example, key) for law in chosen]
+
     values = []
+    params = reliable_energy.initial_params(config, make_examples(data, None, graph_sizes(3)[0]), 0)
     for n_node in (graph_sizes(3)[0], graph_sizes(8)[0]):
         example = jax.tree.map(lambda leaf: leaf[0], make_examples(data, None, n_node))
-        params = reliable_energy.initial_params(config, make_examples(data, None, n_node), 0)
-        values.append([TERMS[law](config, TINY, params, example, key) for law in ("energy", "zero_force")])
-        masked = TERMS["masked_atoms"](config, TINY, params, example, key)
-        values[-1].append(masked)
+        values.append(laws(params, example))
     np.testing.assert_allclose(*values, rtol=1e-4)
+
+
+def test_modes_cost_half_an_electronvolt_each_and_leave_padding_in_place():
+    molecule = embed("O", seed=0)
+    data = from_arrays(molecule.numbers, molecule.positions[None], [0.0], level="none", reference="total")
+    example = jax.tree.map(lambda leaf: leaf[0], with_modes(make_examples(data, None, 8)))
+    modes = np.asarray(example.modes)
+    assert not modes[3:].any() and not modes[..., 3:].any()
+    energy = elastic_network(example.positions, mask=example.mask)
+    for mode in np.moveaxis(modes[..., :3], -1, 0):
+        np.testing.assert_allclose(energy(example.positions + 0.01 * mode), 0.5e-4, rtol=0.03)
+
+
+def test_no_molecule_is_trained_on_that_settings_were_chosen_on():
+    names = [[Chem.CanonSmiles(smiles) for smiles in group] for group in (MOLECULES, VALIDATION)]
+    assert [len(set(group)) for group in names] == [455, 64]
+    assert not {*names[0]} & {*names[1]}
 
 
 def test_a_harmonic_well_is_found_back():
