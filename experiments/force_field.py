@@ -32,6 +32,7 @@ from typing import Any
 import jax
 from ase.data import chemical_symbols
 
+from experiments.command_line import exit_status
 from experiments.force_field_data import Keys, Split, make_data, read_data, split_data
 from experiments.force_field_dynamics import START, TIMESTEP, run_dynamics
 from experiments.force_field_evaluation import evaluate, write_report
@@ -49,15 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     jax.config.update("jax_enable_x64", True)  # jaxphys.dft is float64; training stays float32
     prepare_cpu()
-    try:
-        _COMMANDS[options.command](options)
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; a training run goes on from here with --resume", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(lambda: _COMMANDS[options.command](options))
 
 
 def run(options: argparse.Namespace) -> None:

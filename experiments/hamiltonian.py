@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 
+from experiments.command_line import exit_status
 from experiments.hamiltonian_data import Geometries, make_examples, read_geometries, sample_geometries
 from experiments.hamiltonian_evaluation import evaluate, write_report
 from experiments.hamiltonian_predict import predict_files
@@ -37,24 +38,20 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     jax.config.update("jax_enable_x64", True)  # jaxphys.dft is float64; the network stays float32
     prepare_cpu()
-    try:
-        if options.command == "predict":
-            predict_files(options.checkpoint, options.files, out=options.out)
-        else:
-            run(
-                options.preset,
-                seed=options.seed,
-                out=options.out or Path("runs") / f"hamiltonian-{options.preset}-{options.seed}",
-                data=options.data,
-                resume=options.resume,
-            )
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command with --resume goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(lambda: _command(options))
+
+
+def _command(options: argparse.Namespace) -> None:
+    if options.command == "predict":
+        predict_files(options.checkpoint, options.files, out=options.out)
+        return
+    run(
+        options.preset,
+        seed=options.seed,
+        out=options.out or Path("runs") / f"hamiltonian-{options.preset}-{options.seed}",
+        data=options.data,
+        resume=options.resume,
+    )
 
 
 def run(name: str, *, seed: int, out: Path, data: Path | None, resume: bool) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from experiments.command_line import exit_status
 from experiments.reliable_assembly import displaced_groups
 from experiments.reliable_data import Examples, Sets, make_examples, make_sets, read_sets, with_modes
 from experiments.reliable_evaluation import Energy, assemble, constant_energy, evaluate, follow
@@ -43,22 +44,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; errors of the user end in one line and status 2."""
     options = _parser().parse_args(arguments)
     prepare_cpu()
-    try:
-        run(
+    out = options.out or Path("runs") / f"reliable-energy-{options.preset}-{options.seed}"
+    return exit_status(
+        lambda: run(
             options.preset,
             seed=options.seed,
-            out=options.out or Path("runs") / f"reliable-energy-{options.preset}-{options.seed}",
+            out=out,
             data=options.data,
             resume=options.resume,
             validate=options.validate,
         )
-    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command with --resume goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    )
 
 
 def run(name: str, *, seed: int, out: Path, data: Path | None, resume: bool, validate: bool = False) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.emt import EMT
-from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import force_field
 from experiments.force_field_data import Keys, make_data, make_examples, read_data, split_data
@@ -28,16 +27,6 @@ from jaxphys.molecule import to_graph
 from jaxphys.training import load_params
 
 VALENCE = ["--reference", "valence"]  # the zero of EMT's energies is its own
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Runs of one size are the same programs: XLA need not compile them for each anew."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
 
 
 def write_labelled(path, molecules, *, forces=True):

@@ -10,7 +10,6 @@ import sys
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import hamiltonian
 from experiments.hamiltonian_data import make_examples, sample_geometries
@@ -29,16 +28,6 @@ TINY = dataclasses.replace(
     residual=Stage(steps=2, batch=2, learning_rate=1e-3, excessive=1e9),
     variational=Stage(steps=4, batch=2, learning_rate=1e-3, excessive=1e9),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Stages of one law and one size are the same program: XLA need not compile it for each anew."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")

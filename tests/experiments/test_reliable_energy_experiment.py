@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from rdkit import Chem
 
 from experiments import reliable_energy
@@ -34,16 +33,6 @@ TINY = dataclasses.replace(
 
 # the others' laws are all part of the full arm
 FEWER = {arm: ARMS[arm] for arm in ("energy", "full", "published", "forces")}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Relaxations and errors of all arms are the same programs: XLA need not compile them for each anew."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")
