@@ -26,7 +26,7 @@ from experiments.command_line import exit_status
 from experiments.reliable_assembly import displaced_groups
 from experiments.reliable_data import Examples, Sets, make_examples, make_sets, read_sets, with_modes
 from experiments.reliable_evaluation import Energy, assemble, constant_energy, evaluate, follow
-from experiments.reliable_paths import HELD_OUT, make_paths
+from experiments.reliable_paths import HELD_OUT, make_paths, read_paths
 from experiments.reliable_presets import ARMS, PRESETS, Preset
 from experiments.reliable_report import Results, write_report
 from experiments.reliable_training import arm_loss, initial_params, model_energy
@@ -36,6 +36,7 @@ from jaxphys.models import EnergyConfig
 from jaxphys.molecule import graph_sizes
 from jaxphys.training import data_mesh, prepare_cpu
 
+TRANSITION1X = "Transition1x.h5"
 BOUND = ("margin", "depth", "noise", "heat", "downhill", "searched", "published_noise")
 """The settings of the two bounds."""
 
@@ -73,7 +74,10 @@ def run(name: str, *, seed: int, out: Path, data: Path | None, resume: bool, val
         sets = read_sets(data, preset, seed)
     else:
         sets = make_sets(preset, seed, cache=cache, without=HELD_OUT, validate=validate)
-    paths = {} if data else make_paths(preset.path, cache)
+    if data:
+        paths = read_paths(data / TRANSITION1X, species(sets), preset.reactions)
+    else:
+        paths = make_paths(preset.path, cache)
     train, test = with_modes(_examples(sets, "train")), _examples(sets, "test")
     config = _model_config(preset, sets)
     run_config = _run_config(name, preset, config, sets, seed, data, validate)
@@ -149,8 +153,12 @@ def _examples(sets: Sets, role: str) -> Examples:
 
 
 def _model_config(preset: Preset, sets: Sets) -> EnergyConfig:
-    species = sorted({z for data in sets.minima.values() for z in data.elements})
-    return EnergyConfig(species=tuple(species), species_head=True, **preset.model)
+    return EnergyConfig(species=species(sets), species_head=True, **preset.model)
+
+
+def species(sets: Sets) -> tuple[int, ...]:
+    """Elements of all roles."""
+    return tuple(sorted({z for data in sets.minima.values() for z in data.elements}))
 
 
 def _run_config(
@@ -196,7 +204,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         type=Path,
-        help="folder with QM7 as qm7_7101.npz, minima of PBE0, in place of the preset's molecules",
+        help="folder with QM7 as qm7_7101.npz, minima of PBE0, in place of the preset's molecules,\n"
+        f"and with reactions as {TRANSITION1X}, if there are to be any",
     )
     parser.add_argument(
         "--validate",

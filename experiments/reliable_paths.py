@@ -1,8 +1,8 @@
-"""Reaction paths of xTB, against which a model that saw minima alone has to hold its own."""
+"""Reaction paths, of xTB or read, against which a model that saw minima alone has to hold its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,16 @@ from ase.optimize import FIRE, LBFGS
 from threadpoolctl import threadpool_limits
 
 from experiments.reliable_assembly import side_of_bond
-from jaxphys.data import EnergyData, embed, read_xyz, write_xyz, xtb_calculator, xtb_energies, xtb_minima
+from jaxphys.data import (
+    EnergyData,
+    embed,
+    read_transition1x,
+    read_xyz,
+    write_xyz,
+    xtb_calculator,
+    xtb_energies,
+    xtb_minima,
+)
 from jaxphys.molecule import Molecule
 
 # names, which no role of the training may have
@@ -37,6 +46,22 @@ def make_paths(images: int, cache: Path) -> dict[str, EnergyData]:
                 write_xyz(aside, make(images))
             aside.replace(file)
         paths[name] = xtb_energies(read_xyz(file), cache=cache)
+    return paths
+
+
+def read_paths(file: Path, elements: Iterable[int], count: int) -> dict[str, EnergyData]:
+    """The first `count` reactions of Transition1x's test split that have these elements alone.
+
+    Each is three images: reactant, transition state, product. None without the file.
+    """
+    if not file.exists():
+        return {}
+    data = read_transition1x(file, split="test", endpoints_only=True)
+    paths: dict[str, EnergyData] = {}
+    for reaction in dict.fromkeys(data.group.tolist()):
+        path = data[data.group == reaction]
+        if len(paths) < count and set(path.elements) <= set(elements):
+            paths[reaction.replace("/", " ")] = path
     return paths
 
 

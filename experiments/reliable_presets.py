@@ -44,7 +44,7 @@ class Preset:
     go downhill, and downhill: in how many steps; both ranges are drawn from evenly in the logarithm;
     searched: the part of perturbations that goes downhill. published_noise: σ in Å of the published law.
     perturbation: σ of the test's perturbation in Å. assembled: molecules a group is pulled out of. path:
-    images of a reaction path.
+    images of a reaction path; reactions: how many are taken of a set.
     """
 
     smiles: tuple[str, ...]
@@ -63,6 +63,7 @@ class Preset:
     perturbation: float = 0.1
     assembled: int = 32
     path: int = 13
+    reactions: int = 8
     fmax: float = 0.02  # eV/Å, of the relaxations
     max_steps: int = 500
     max_molecules: int | None = None  # of a data set

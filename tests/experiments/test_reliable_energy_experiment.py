@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,7 @@ from experiments.reliable_assembly import DISTANCE, displaced_groups, functional
 from experiments.reliable_data import bonds, make_examples, with_modes
 from experiments.reliable_evaluation import constant_energy, evaluate
 from experiments.reliable_molecules import MOLECULES, VALIDATION
+from experiments.reliable_paths import read_paths
 from experiments.reliable_presets import ARMS, PRESETS, stages
 from experiments.reliable_training import TERMS
 from jaxphys.data import embed, from_arrays
@@ -90,6 +92,23 @@ def test_data_must_be_a_folder_with_the_set(tmp_path, capsys):
     assert "qm7_7101.npz" in capsys.readouterr().err
     assert reliable_energy.main(["--data", str(tmp_path), *out]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_reactions_of_a_set_are_three_images_of_known_elements(tmp_path):
+    assert read_paths(tmp_path / "none.h5", (1, 6, 7), 3) == {}
+    with h5py.File(tmp_path / "set.h5", "w") as file:
+        for formula, numbers, lowest in (("CHN", [6, 7, 1], -2540.0), ("CHO", [6, 8, 1], -3095.0)):
+            for reaction in ("rxn1", "rxn2"):
+                for energy, end in enumerate(("reactant", "transition_state", "product")):
+                    group = file.create_group(f"test/{formula}/{reaction}/{end}")
+                    group["atomic_numbers"] = numbers
+                    group["positions"] = np.diag([1.0, 1.2, 1.4 + 0.1 * energy])[None]
+                    group["wB97x_6-31G(d).energy"] = [lowest + [0.0, 2.0, 0.5][energy]]
+                    group["wB97x_6-31G(d).forces"] = np.zeros((1, 3, 3))
+    paths = read_paths(tmp_path / "set.h5", (1, 6, 7), 3)
+    assert list(paths) == ["CHN rxn1", "CHN rxn2"]
+    assert list(read_paths(tmp_path / "set.h5", (1, 6, 7, 8), 3)) == ["CHN rxn1", "CHN rxn2", "CHO rxn1"]
+    np.testing.assert_allclose(np.diff(paths["CHN rxn2"].energy), [2.0, -1.5])
 
 
 def test_functional_groups_and_their_displacement():
