@@ -1,6 +1,6 @@
 """Train energy models on minima alone, and see how far their surfaces can be trusted.
 
-    python -m experiments.reliable_energy          # quick preset: 14 minutes on 2 CPU cores
+    python -m experiments.reliable_energy          # quick preset: 12 minutes on 2 CPU cores
 
 Labels are energies at minima, of GFN2-xTB, computed in the first run and kept. A model that fits them has
 forces where there should be none, and loses the structures that it is relaxed from. Arms of equal time add

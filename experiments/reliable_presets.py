@@ -93,7 +93,7 @@ def stages(batch: int, learning_rate: float, **steps: int) -> dict[str, Stage]:
 
 
 PRESETS = {
-    # 2 CPU cores, 14 minutes
+    # 2 CPU cores, 12 minutes
     "quick": Preset(
         smiles=MOLECULES,
         stages=stages(16, 1.5e-3, energy=10_800, masked=6500)
