@@ -1,7 +1,7 @@
 """Train a force field on energies and forces, and see what it is good for.
 
     python -m experiments.force_field            # quick preset: 2 minutes on 2 CPU cores
-    python -m experiments.force_field --preset rmd17 --data rmd17_ethanol_split01.npz    # 7 minutes
+    python -m experiments.force_field --preset rmd17 --data rmd17_ethanol_split01.npz    # 4 minutes
     python -m experiments.force_field --preset rmd17 --data train_300K.xyz --test test_600K.xyz
     python -m experiments.force_field predict --checkpoint runs/force_field-quick-0 molecule.xyz
     python -m experiments.force_field dynamics --checkpoint runs/force_field-quick-0 --picoseconds 10
