@@ -14,3 +14,17 @@ class EnergyFunction(Protocol):
     """
 
     def __call__(self, positions: Float[Any, "n 3"], /) -> Float[Array, ""]: ...
+
+
+@runtime_checkable
+class DenoiseFunction(Protocol):
+    """Estimate of the clean positions of one molecule, (n, 3) in Å, from noisy ones and the noise level.
+
+    positions: R_σ = R + σ ε, (n, 3) in Å, not shrunk: the variance-exploding form, which
+    `diffusion.as_variance_exploding` makes of any other; sigma: σ in Å, (). The best answer is E[R | R_σ].
+    Padded atoms, where there are any, must not change what it gives for the real ones.
+    """
+
+    def __call__(
+        self, positions: Float[Any, "n 3"], sigma: Float[Any, ""] | float, /
+    ) -> Float[Array, "n 3"]: ...
