@@ -1,0 +1,41 @@
+"""Structures and noise without the motion of the centre, in which diffusion of molecules lives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key, UInt32
+
+
+def centred(positions: Float[Any, "n 3"], mask: Bool[Any, " n"] | None = None) -> Float[Array, "n 3"]:
+    """The structure with the mean position of its real atoms at zero, (n, 3), in the unit given.
+
+    mask: (n,) True for real atoms, all if None; padded ones get zero.
+    """
+    positions = jnp.asarray(positions)
+    if mask is None:
+        return positions - jnp.mean(positions, axis=0)
+    real = jnp.where(mask[:, None], positions, 0.0)
+    count = jnp.maximum(jnp.sum(mask, dtype=positions.dtype), 1.0)
+    return jnp.where(mask[:, None], real - jnp.sum(real, axis=0) / count, 0.0)
+
+
+def centred_noise(
+    key: Key[Array, ""] | UInt32[Array, " 2"],
+    shape: tuple[int, int],
+    mask: Bool[Any, " n"] | None = None,
+    *,
+    dtype: Any = float,
+) -> Float[Array, "n 3"]:
+    """Normal numbers less their mean over atoms, (n, 3): unit variance along all directions that are left.
+
+    shape: (n, 3); mask: (n,) True for real atoms, all if None; padded ones get zero, and change no draw.
+    One atom alone gets zero. Raises ValueError for another shape.
+    Source: Hoogeboom et al., ICML 2022 (EDM).
+    """
+    if len(shape) != 2 or shape[1] != 3:
+        raise ValueError(f"shape must be (atoms, 3), got {shape}")
+    keys = jax.vmap(lambda atom: jax.random.fold_in(key, atom))(jnp.arange(shape[0]))
+    return centred(jax.vmap(lambda k: jax.random.normal(k, (3,), dtype))(keys), mask)
