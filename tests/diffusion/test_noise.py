@@ -9,13 +9,13 @@ from jaxphys import diffusion
 
 
 def test_covariance_is_the_projection_off_the_centre():
-    keys = jax.random.split(jax.random.key(0), 20000)
+    keys = jax.random.split(jax.random.key(0), 5000)
     draws = jax.vmap(lambda key: diffusion.centred_noise(key, (4, 3)))(keys)
     np.testing.assert_allclose(jnp.mean(draws, axis=1), 0, atol=1e-14)
     covariance = jnp.einsum("sia,sjb->iajb", draws, draws) / len(keys)
     expected = np.einsum("ij,ab->iajb", np.eye(4) - 1 / 4, np.eye(3))
     # six times the statistical error of a variance
-    np.testing.assert_allclose(covariance, expected, atol=6 * np.sqrt(2 / 20000))
+    np.testing.assert_allclose(covariance, expected, atol=6 * np.sqrt(2 / 5000))
 
 
 def test_padding_changes_no_draw_and_gets_zero():

@@ -94,19 +94,34 @@ def test_steps_are_those_of_ddpm_and_ddim_in_shrunk_coordinates(eta):
         np.testing.assert_allclose(flow, state, rtol=1e-9)
 
 
+def test_uneven_steps_are_those_of_dpm_solver():
+    """Algorithm 2 of Lu et al., arXiv 2211.01095, with α = 1 and λ = −ln σ."""
+    sigmas = np.array([6.0, 2.0, 1.5, 0.2])
+    h = np.log(sigmas[:-1] / sigmas[1:])
+    denoised = [mixture(START, sigmas[0])]
+    state = sigmas[1] / sigmas[0] * START - np.expm1(-h[0]) * denoised[0]
+    for i in (1, 2):
+        denoised.append(mixture(state, sigmas[i]))
+        r = h[i - 1] / h[i]
+        ahead = (1 + 1 / (2 * r)) * denoised[i] - denoised[i - 1] / (2 * r)
+        state = sigmas[i + 1] / sigmas[i] * state - np.expm1(-h[i]) * ahead
+    found = diffusion.dpm_solver(mixture, START, sigmas)
+    np.testing.assert_allclose(found, mixture(state, sigmas[3]), rtol=1e-10)
+
+
 def test_fresh_noise_gives_mean_and_variance_of_a_gaussian():
-    sigmas = diffusion.levels(SCHEDULE, 500)
-    keys = jax.random.split(KEY, 1000)
+    sigmas = diffusion.levels(SCHEDULE, 300)
+    keys = jax.random.split(KEY, 800)
     draw = functools.partial(diffusion.stochastic, gaussian)
-    found = jax.jit(jax.vmap(draw, in_axes=(0, 0, None)))(keys, starts(1000), sigmas)
-    np.testing.assert_allclose(jnp.mean(found, axis=0), MEAN, atol=4 * WIDTH / np.sqrt(1000))
+    found = jax.jit(jax.vmap(draw, in_axes=(0, 0, None)))(keys, starts(800), sigmas)
+    np.testing.assert_allclose(jnp.mean(found, axis=0), MEAN, atol=4 * WIDTH / np.sqrt(800))
     # nine directions are left of twelve
-    np.testing.assert_allclose(jnp.mean((found - MEAN) ** 2), WIDTH**2 * 9 / 12, rtol=0.05)
+    np.testing.assert_allclose(jnp.mean((found - MEAN) ** 2), WIDTH**2 * 9 / 12, rtol=0.06)
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "dpm_solver", "stochastic"])
 def test_both_structures_come_with_their_weights(sampler):
-    count, sigmas = 1500, diffusion.levels(SCHEDULE, 20)
+    count, sigmas = 800, diffusion.levels(SCHEDULE, 20)
     draws = {
         "ddim": lambda key, start: diffusion.ddim(mixture, start, sigmas),
         "dpm_solver": lambda key, start: diffusion.dpm_solver(mixture, start, sigmas),
@@ -122,7 +137,7 @@ def test_both_structures_come_with_their_weights(sampler):
 def test_second_order_pays_with_ten_steps():
     def draws(sampler, schedule, steps):
         sigmas = diffusion.levels(schedule, steps)
-        return jax.jit(jax.vmap(lambda start: sampler(mixture, start, sigmas)))(starts(200))
+        return jax.jit(jax.vmap(lambda start: sampler(mixture, start, sigmas)))(starts(100))
 
     exact = draws(diffusion.dpm_solver, SCHEDULE, 300)
     first, second = (
@@ -155,13 +170,14 @@ def test_a_turned_start_gives_a_turned_structure(sampler):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_padding_is_inert_and_gets_zero(sampler):
-    def blind(positions, sigma):
-        """Leaves what is no number in padding."""
-        return jnp.vstack([gaussian(positions[:4], sigma), jnp.full((2, 3), jnp.nan)])
+    def careless(positions, sigma):
+        """Sees padding that is not zero, and leaves what is no number there."""
+        real = gaussian(positions[:4], sigma) + jnp.sum(positions[4:])
+        return jnp.vstack([real, jnp.full((2, 3), jnp.nan)])
 
     sigmas = diffusion.levels(SCHEDULE, 5)
     padded = jnp.vstack([START, jnp.full((2, 3), 1e3)])
-    found = sampler(blind, padded, sigmas, mask=jnp.arange(6) < 4)
+    found = sampler(careless, padded, sigmas, mask=jnp.arange(6) < 4)
     np.testing.assert_allclose(found[:4], sampler(gaussian, START, sigmas), rtol=1e-10)
     assert not np.any(found[4:])
 
