@@ -1,13 +1,13 @@
 """Readers, generators and labels of molecules."""
 
+from jaxphys.conformer_positions import positions_of as positions_of
+from jaxphys.conformer_positions import with_positions as with_positions
 from jaxphys.data.atomic_energies import fit_atomic_energies as fit_atomic_energies
 from jaxphys.data.atomic_energies import restore_atomic_energies as restore_atomic_energies
 from jaxphys.data.atomic_energies import subtract_atomic_energies as subtract_atomic_energies
 from jaxphys.data.conformers import embed_conformers as embed_conformers
 from jaxphys.data.conformers import force_field_energies as force_field_energies
 from jaxphys.data.conformers import parse_smiles as parse_smiles
-from jaxphys.data.conformers import positions_of as positions_of
-from jaxphys.data.conformers import with_positions as with_positions
 from jaxphys.data.energy_checks import check_energies as check_energies
 from jaxphys.data.energy_data import EnergyData as EnergyData
 from jaxphys.data.energy_data import EnergyFrame as EnergyFrame
