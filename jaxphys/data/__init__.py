@@ -23,10 +23,13 @@ from jaxphys.data.labels import Method as Method
 from jaxphys.data.labels import build_systems as build_systems
 from jaxphys.data.labels import label as label
 from jaxphys.data.oc20 import read_oc20_is2re as read_oc20_is2re
+from jaxphys.data.pcqm4mv2 import read_pcqm4mv2 as read_pcqm4mv2
+from jaxphys.data.pubchemqc import read_pubchemqc as read_pubchemqc
 from jaxphys.data.qm7 import read_qm7 as read_qm7
 from jaxphys.data.qm9 import read_qm9 as read_qm9
 from jaxphys.data.rmd17 import read_rmd17 as read_rmd17
 from jaxphys.data.spice import read_spice as read_spice
+from jaxphys.data.structures import Structure as Structure
 from jaxphys.data.transition1x import read_transition1x as read_transition1x
 from jaxphys.data.xtb import xtb_calculator as xtb_calculator
 from jaxphys.data.xtb import xtb_energies as xtb_energies
