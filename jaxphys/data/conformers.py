@@ -107,7 +107,10 @@ def force_field_energies(
 def _embedded(mol: Chem.Mol, count: int, seed: int) -> Chem.Mol:
     mol = Chem.Mol(mol)
     settings: Any = rdDistGeom.ETKDGv3()  # RDKit's type stubs know no attributes
-    settings.randomSeed = seed % 2**31  # RDKit takes 31 bits, and takes a negative seed as none
+    # By itself RDKit multiplies the seed with the number of each conformer: 0 would give one conformer many
+    # times, and neighbouring seeds would share some.
+    settings.randomSeed = int(np.random.SeedSequence(seed).generate_state(1)[0]) % 2**30
+    settings.enableSequentialRandomSeeds = True
     if not len(rdDistGeom.EmbedMultipleConfs(mol, count, settings)):
         settings.useRandomCoords = True
         if not len(rdDistGeom.EmbedMultipleConfs(mol, count, settings)):

@@ -72,11 +72,26 @@ class TestEmbedConformers:
         assert energies.min() > force_field_energies(mol, minimum, "UFF")[0][0]
 
     def test_agrees_with_an_independent_minimisation(self):
-        """`embed` minimises in MMFF94, for butane equal to MMFF94s; all of these are anti."""
-        mol = embed_conformers(parse_smiles("CCCC"), 3, seed=0, method="MMFF")
+        """`embed` uses MMFF94, for butane equal to MMFF94s: anti, and gauche 0.78 kcal/mol above it."""
+        mol = embed_conformers(parse_smiles("CCCC"), 30, seed=0, method="MMFF")
         energies, _ = force_field_energies(mol, positions_of(mol), "MMFF")
         other, _ = force_field_energies(mol, embed("CCCC", seed=1).positions[None], "MMFF")
-        np.testing.assert_allclose(energies, other[0], atol=1e-8)
+        assert np.abs(energies - other[0]).min() < 1e-7
+        steps = (energies - energies.min()) / KCAL_PER_MOL_IN_EV
+        gauche = steps > 0.1
+        assert 0 < gauche.sum() < 30
+        np.testing.assert_allclose(steps[gauche], 0.78, atol=0.02)
+        np.testing.assert_allclose(steps[~gauche], 0, atol=1e-6)
+
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_conformers_differ_from_one_another_and_from_those_of_other_seeds(self, seed):
+        sets = [
+            positions_of(embed_conformers(parse_smiles("OCC(N)CC"), 4, seed=s, method=None))
+            for s in (seed, seed + 1)
+        ]
+        everything = np.concatenate(sets)
+        lengths = np.linalg.norm(everything[:, :1] - everything, axis=-1)
+        assert len(np.unique(lengths.round(3), axis=0)) == len(everything)
 
     def test_deterministic(self):
         runs = [
