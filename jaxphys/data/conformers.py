@@ -65,7 +65,7 @@ def embed_conformers(
     """
     if count < 1 or seed < 0:
         raise ValueError(f"count must be at least 1 and seed not negative, got {count} and {seed}")
-    _check_graph(mol)
+    check_hydrogens(mol)
     with BlockLogs():
         embedded = _embedded(mol, count, seed)
         if method is None or mol.GetNumAtoms() == 1:
@@ -89,7 +89,7 @@ def force_field_energies(
     ValueError as `with_positions` does, and for missing parameters.
     """
     mol = with_positions(mol, positions)
-    _check_graph(mol)
+    check_hydrogens(mol)
     energies, forces = np.zeros(len(positions)), np.zeros(positions.shape)
     if not len(positions) or mol.GetNumAtoms() == 1:
         return energies, forces
@@ -136,7 +136,8 @@ def _force_field(mol: Chem.Mol, conformer: int, method: ForceFieldMethod) -> For
     )
 
 
-def _check_graph(mol: Chem.Mol) -> None:
+def check_hydrogens(mol: Chem.Mol) -> None:
+    """Raise a ValueError unless every hydrogen is an atom of the graph."""
     implicit = sum(atom.GetTotalNumHs() for atom in mol.GetAtoms())  # those that are not atoms of the graph
     if implicit:
         raise ValueError(f"{_name(mol)} has {implicit} implicit hydrogens; Chem.AddHs makes them atoms")

@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import jraph
 import numpy as np
 from jaxtyping import Array, Float, Int
-from numpy.typing import ArrayLike
 
+from jaxphys.models.elements import check_elements, reference_energies
 from jaxphys.models.layers.messages import Convolution, DegreeLinear, gather, neighbours
 from jaxphys.models.layers.pair import PairHead, pair_potential, switch
 from jaxphys.models.layers.radial import bessel_basis, cutoff_envelope, safe_distance, unit_vectors
 from jaxphys.models.layers.sphere import harmonics, sphere_grid
-from jaxphys.molecule import HEAVIEST_ELEMENT
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,7 @@ class EnergyConfig:
     species_head: bool = False
 
     def __post_init__(self):
-        if not self.species or list(self.species) != sorted(set(self.species)):
-            raise ValueError(f"species must be atomic numbers in ascending order, got {self.species}")
-        if self.reference and len(self.reference) != len(self.species):
-            raise ValueError(
-                f"reference must hold an energy for each of {len(self.species)} species, "
-                f"got {len(self.reference)}"
-            )
+        check_elements(self)
         if not 0 <= self.feature_lmax <= self.lmax:
             raise ValueError(f"feature_lmax must be 0 to lmax = {self.lmax}, got {self.feature_lmax}")
         if self.correlation not in (1, 2, 3):
@@ -71,30 +64,20 @@ class EnergyConfig:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
 
-def check_species(config: EnergyConfig, numbers: ArrayLike) -> None:
-    """Raise a ValueError unless the model knows all elements; 0 is padding. On the host."""
-    unknown = sorted(set(np.unique(np.asarray(numbers)).tolist()) - {0, *config.species})
-    if unknown:
-        raise ValueError(f"the model knows the elements {list(config.species)}, not {unknown}")
-
-
-def reference_energy(config: EnergyConfig, numbers: ArrayLike) -> float:
-    """Sum of the atoms' reference energies in eV, in float64 on the host; as `check_species` raises."""
-    check_species(config, numbers)
-    energies = dict(zip(config.species, config.reference or [0.0] * len(config.species), strict=True))
-    return float(sum(energies.get(int(number), 0.0) for number in np.asarray(numbers)))
-
-
-def energy_fn(model: EnergyModel, params: Any, graph: jraph.GraphsTuple) -> Callable[[Array], Array]:
+def energy_fn(model: nn.Module, params: Any, graph: jraph.GraphsTuple) -> Callable[[Array], Array]:
     """The energy of one molecule as a function of its positions alone, (n_node or n, 3) in Å to () in eV.
 
-    The graph's edges stay as they are. Positions may leave the padding nodes out.
+    model: one with a method `energy(graph)`. The graph's edges stay as they are. Positions may leave the
+    padding nodes out. Raises ValueError for a model that has no energy.
     """
+    if not hasattr(model, "energy"):
+        raise ValueError(f"{type(model).__name__} has no energy head; EnergyModel and MultiTask have one")
 
     def energy(positions: Float[Array, "n 3"]) -> Float[Array, ""]:
         padding = graph.nodes["positions"].shape[0] - positions.shape[0]
         padded = jnp.pad(positions, ((0, padding), (0, 0)))
-        value: Any = model.apply(params, graph._replace(nodes={**graph.nodes, "positions": padded}))
+        moved = graph._replace(nodes={**graph.nodes, "positions": padded})
+        value: Any = model.apply(params, moved, method="energy")
         return value
 
     return energy
@@ -117,6 +100,10 @@ class EnergyModel(nn.Module):
 
     def __call__(self, graph: jraph.GraphsTuple) -> Float[Array, ""]:
         """Energy in eV."""
+        return self.outputs(graph).energy
+
+    def energy(self, graph: jraph.GraphsTuple) -> Float[Array, ""]:
+        """The same, by the name that every model with an energy head has for it."""
         return self.outputs(graph).energy
 
     def species_logits(self, graph: jraph.GraphsTuple) -> Float[Array, "n_node species"]:
@@ -151,7 +138,7 @@ class EnergyModel(nn.Module):
             features = Interaction(config, top)(features, elements, edges)
             learned = learned + Readout(config.hidden, 1, name=f"readout{layer}")(features[:, 0])[:, 0]
         atoms = jnp.where(real, config.scale * learned + config.shift, 0.0)
-        atoms = atoms + jnp.where(near.complete, _references(config, numbers), jnp.nan).astype(dtype)
+        atoms = atoms + jnp.where(near.complete, reference_energies(config, numbers), jnp.nan).astype(dtype)
         if config.pair_energy:
             atoms = atoms + self._pairs(features[:, 0], edges, distance)
         logits = None
@@ -267,13 +254,6 @@ def _elements(config: EnergyConfig, graph: jraph.GraphsTuple, dtype: Any) -> Flo
     if "masked" in graph.nodes:
         hidden = graph.nodes["masked"].astype(bool) & (numbers > 0)
     return jnp.concatenate([known & ~hidden[:, None], hidden[:, None]], axis=1).astype(dtype)
-
-
-def _references(config: EnergyConfig, numbers: Int[Array, " n"]) -> Float[Array, " n"]:
-    """Reference energies in eV: zero in padding, NaN for elements that the model does not know."""
-    table = np.full(HEAVIEST_ELEMENT + 1, np.nan)
-    table[[0, *config.species]] = [0.0, *(config.reference or [0.0] * len(config.species))]
-    return jnp.asarray(table)[numbers]
 
 
 def _charge(graph: jraph.GraphsTuple, dtype: Any) -> Float[Array, "1 2"]:

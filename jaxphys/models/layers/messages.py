@@ -35,10 +35,11 @@ def neighbours(graph: jraph.GraphsTuple) -> Neighbours:
     `complete` says whether every edge of a real atom has found a place: not so if they are not sorted.
     """
     numbers, positions = graph.nodes["numbers"], graph.nodes["positions"]
+    shifted = "shifts" in (graph.edges or {})
     if "edges" in graph.nodes:
         slots = graph.nodes["edges"]
         found = slots < len(graph.senders)
-    elif graph.edges is not None:
+    elif shifted:
         raise ValueError("graphs with shifts must say which edges each node receives, in nodes['edges']")
     else:
         slots, found = _rows(graph.receivers, len(numbers))
@@ -46,7 +47,7 @@ def neighbours(graph: jraph.GraphsTuple) -> Neighbours:
     mask = found & (numbers > 0)[:, None]
     senders = jnp.where(mask, graph.senders[slots], 0)
     vectors = gather(positions, senders) - positions[:, None]
-    if graph.edges is not None:
+    if shifted:
         vectors = vectors + graph.edges["shifts"][slots].astype(vectors.dtype)
     complete = jnp.sum(mask) == jnp.sum(numbers[graph.receivers] > 0)
     return Neighbours(senders, mask, jnp.where(mask[..., None], vectors, 0.0), complete)
