@@ -19,6 +19,7 @@ REFERENCES = {
     "atomisation": "energies above the separate neutral atoms: negative for whatever is bound",
     "formation": "energies above separate atoms and ions, as the set defines them",
     "adsorption": "energies above the clean surface and the free adsorbate",
+    "strain": "energies of a force field: only those of one molecule can be compared",
     "mixed": "of several kinds, joined on request",
 }
 """What energies are measured from."""
