@@ -5,6 +5,7 @@ from jaxphys.diffusion.noise import centred_noise as centred_noise
 from jaxphys.diffusion.samplers import ddim as ddim
 from jaxphys.diffusion.samplers import dpm_solver as dpm_solver
 from jaxphys.diffusion.samplers import one_shot as one_shot
+from jaxphys.diffusion.samplers import restart as restart
 from jaxphys.diffusion.samplers import stochastic as stochastic
 from jaxphys.diffusion.schedules import Schedule as Schedule
 from jaxphys.diffusion.schedules import VarianceExploding as VarianceExploding

@@ -104,6 +104,34 @@ def stochastic(
     return jax.lax.scan(step, start, inputs)[0]
 
 
+def restart(
+    denoise_fn: DenoiseFunction,
+    key: Key[Array, ""] | UInt32[Array, " 2"],
+    positions: Float[Any, "n 3"],
+    sigmas: Float[Any, " steps"],
+    *,
+    repeats: int = 1,
+    mask: Bool[Any, " n"] | None = None,
+) -> Float[Array, "n 3"]:
+    """A structure noised to the first of the levels and denoised by `ddim` again, so many times; (n, 3) in Å.
+
+    positions: (n, 3) in Å, a finished structure; sigmas: (steps,) in Å, as of `ddim`, from the level whose
+    errors are to be mended: more forgets the structure; key, mask: as of `stochastic`. What earlier steps did
+    wrong on scales below the first level is lost in the noise and done anew. No repeats give the structure.
+    Source: Xu et al., NeurIPS 2023 (arXiv 2306.14878), Eq. 3, with t_min = 0. Raises ValueError without
+    levels, or for fewer than no repeats.
+    """
+    if repeats < 0:
+        raise ValueError(f"repeats must not be negative, got {repeats}")
+    positions, here, _ = _prepared(positions, sigmas, mask)
+
+    def once(structure: Array, own_key: Array) -> tuple[Array, None]:
+        noise = centred_noise(own_key, (len(structure), 3), mask, dtype=structure.dtype)
+        return ddim(denoise_fn, structure + here[0] * noise, here, mask=mask), None
+
+    return jax.lax.scan(once, positions, jax.random.split(key, repeats))[0]
+
+
 def _flow(
     denoise_fn: DenoiseFunction,
     start: Float[Any, "n 3"],

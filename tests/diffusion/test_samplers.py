@@ -46,7 +46,12 @@ def ancestral(denoise_fn, start, sigmas, mask=None):
     return diffusion.stochastic(denoise_fn, KEY, start, sigmas, mask=mask)
 
 
-SAMPLERS = [one_shot, diffusion.ddim, diffusion.dpm_solver, ancestral]
+def restarted(denoise_fn, start, sigmas, mask=None):
+    return diffusion.restart(denoise_fn, KEY, start, sigmas, repeats=2, mask=mask)
+
+
+SAMPLERS = [one_shot, diffusion.ddim, diffusion.dpm_solver, ancestral, restarted]
+RANDOM = (ancestral, restarted)
 
 
 @functools.cache
@@ -160,6 +165,30 @@ def test_one_shot_chooses_below_the_greatest_noise_and_averages_there():
     np.testing.assert_allclose(wider, gaussian(1.5 * noise, 0.9), rtol=1e-12)
 
 
+def test_a_restart_forgets_a_wrong_structure_as_much_as_its_noise_says():
+    """Noise to σ and the exact flow back scale the deviation by w = WIDTH/√(WIDTH² + σ²), and add noise."""
+    sigma, wrong = 0.5, MEAN + 3.0
+    keys = jax.random.split(KEY, 800)
+    sigmas = jnp.geomspace(sigma, 1e-3, 200)
+    draw = jax.jit(jax.vmap(lambda key: diffusion.restart(gaussian, key, wrong, sigmas, repeats=2)))
+    found = draw(keys)
+    w = WIDTH / np.hypot(WIDTH, sigma)
+    np.testing.assert_allclose(jnp.mean(found, axis=0) - MEAN, w**2 * (wrong - MEAN), atol=0.04)
+    variance = (w**2 + w**4) * sigma**2 * 9 / 12
+    np.testing.assert_allclose(np.mean(np.var(found, axis=0)), variance, rtol=0.06)
+
+
+def test_a_restart_keeps_the_structure_chosen_if_its_noise_is_small():
+    sigmas = jnp.geomspace(0.3, 0.01, 6)
+    for mean in (MEAN, OTHER):
+        keys = jax.random.split(KEY, 50)
+        found = jax.vmap(lambda key, m=mean: diffusion.restart(mixture, key, m, sigmas, repeats=3))(keys)
+        assert np.max(np.sqrt(np.sum((found - mean) ** 2, axis=(1, 2)))) < 1.3
+    np.testing.assert_array_equal(diffusion.restart(mixture, KEY, OTHER, sigmas, repeats=0), OTHER)
+    with pytest.raises(ValueError, match="repeats must not be negative, got -1"):
+        diffusion.restart(mixture, KEY, OTHER, sigmas, repeats=-1)
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS[:3])
 def test_a_turned_start_gives_a_turned_structure(sampler):
     turn = np.linalg.qr(RNG.normal(size=(3, 3)))[0]
@@ -189,7 +218,7 @@ def test_single_precision_stays_single_and_close(sampler):
     single = sample(START.astype(jnp.float32), sigmas.astype(jnp.float32))
     assert single.dtype == jnp.float32
     # a key gives other numbers in another precision
-    if sampler is not ancestral:
+    if sampler not in RANDOM:
         np.testing.assert_allclose(single, sample(START, sigmas), atol=2e-5)
     assert np.all(np.isfinite(single))
 
