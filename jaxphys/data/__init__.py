@@ -32,7 +32,9 @@ from jaxphys.data.rmd17 import read_rmd17 as read_rmd17
 from jaxphys.data.spice import read_spice as read_spice
 from jaxphys.data.structures import Structure as Structure
 from jaxphys.data.transition1x import read_transition1x as read_transition1x
+from jaxphys.data.xtb import Descent as Descent
 from jaxphys.data.xtb import xtb_calculator as xtb_calculator
+from jaxphys.data.xtb import xtb_descents as xtb_descents
 from jaxphys.data.xtb import xtb_energies as xtb_energies
 from jaxphys.data.xtb import xtb_minima as xtb_minima
 from jaxphys.data.xyz import read_xyz as read_xyz

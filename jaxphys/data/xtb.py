@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -18,6 +19,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator
 from ase.optimize import LBFGS
+from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -89,11 +91,44 @@ def xtb_minima(
     whether its bonds are still those of the start is for the caller to see.
     Raises as `xtb_energies`, but for failures only if no molecule is left.
     """
-    if not fmax > 0 or max_steps < 1:
-        raise ValueError(f"fmax and max_steps must be positive, got {fmax} and {max_steps}")
+    _check_limits(fmax, max_steps)
     function = functools.partial(_minimum, method, fmax, max_steps)
     labels = _labels(molecules, function, ["minimum", method, fmax, max_steps], cache, processes)
     return _collect(molecules, labels, method)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Descent:
+    """Energies in eV of a geometry and of the minimum next to it, whose positions are (n, 3) in Å."""
+
+    start_energy: float
+    energy: float
+    positions: Float[np.ndarray, "n 3"]
+
+
+def xtb_descents(
+    molecules: Sequence[Molecule],
+    *,
+    cache: str | os.PathLike | None = None,
+    method: str = "GFN2-xTB",
+    processes: int = 1,
+    fmax: float = 0.005,
+    max_steps: int = 500,
+) -> list[Descent | Failure]:
+    """How far each closed-shell molecule lies above the minimum next to it, in the order given.
+
+    As `xtb_energies` and `xtb_minima` at once, but what fails costs itself alone: its place holds the reason.
+    Raises as they do for wrong arguments only.
+    """
+    _check_limits(fmax, max_steps)
+    function = functools.partial(_minimum, method, fmax, max_steps)
+    labels = _labels(molecules, function, ["descent", method, fmax, max_steps], cache, processes)
+    return [
+        Failure(index, _formula(molecule), molecule.name, str(label["reason"]))
+        if "reason" in label
+        else Descent(float(label["start_energy"]), float(label["energy"]), label["positions"])
+        for index, (molecule, label) in enumerate(zip(molecules, labels, strict=True))
+    ]
 
 
 def _single_point(method: str, molecule: Molecule) -> Label:
@@ -102,10 +137,11 @@ def _single_point(method: str, molecule: Molecule) -> Label:
 
 def _minimum(method: str, fmax: float, max_steps: int, molecule: Molecule) -> Label:
     atoms = _atoms(method, molecule)
+    start = {"start_energy": np.asarray(atoms.get_potential_energy())}
     quiet: Any = None  # ASE's annotation leaves it out
     if not LBFGS(atoms, logfile=quiet).run(fmax=fmax, steps=max_steps):
         return {"reason": f"no minimum to {fmax} eV/Å within {max_steps} steps of {method}"}
-    return _label(atoms)
+    return _label(atoms) | start
 
 
 def _atoms(method: str, molecule: Molecule) -> Atoms:
@@ -166,6 +202,11 @@ def _mapping(processes: int) -> Iterator[Callable[..., Any]]:
         return
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         yield pool.imap
+
+
+def _check_limits(fmax: float, max_steps: int) -> None:
+    if not fmax > 0 or max_steps < 1:
+        raise ValueError(f"fmax and max_steps must be positive, got {fmax} and {max_steps}")
 
 
 def _check(molecules: Sequence[Molecule], method: str, processes: int) -> None:

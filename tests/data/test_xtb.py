@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from jaxphys.data import embed, xtb
-from jaxphys.data.xtb import xtb_calculator, xtb_energies, xtb_minima
+from jaxphys.data.frames import Failure
+from jaxphys.data.xtb import Descent, xtb_calculator, xtb_descents, xtb_energies, xtb_minima
 from jaxphys.molecule import Molecule
 
 WATER = Molecule(
@@ -83,6 +84,18 @@ def test_a_molecule_without_a_minimum_is_left_out_and_named():
         xtb_minima(molecules[1:], max_steps=1)
 
 
+def test_a_descent_is_an_energy_and_a_minimum_and_a_failure_costs_itself(tmp_path):
+    data, _ = xtb_minima([WATER], cache=tmp_path)
+    molecules = [embed("CO", seed=0), data[0].molecule, WATER]
+    failed, *descents = xtb_descents(molecules, cache=tmp_path, max_steps=1)
+    assert isinstance(failed, Failure) and failed.index == 0 and "no minimum" in failed.reason
+    (descent,) = xtb_descents([WATER], cache=tmp_path)
+    assert isinstance(descents[0], Descent) and isinstance(descents[1], Failure)
+    np.testing.assert_allclose(descents[0].energy, data.energy[0])
+    np.testing.assert_allclose(descent.start_energy, xtb_energies([WATER]).energy[0])
+    np.testing.assert_array_equal(descent.positions, data[0].positions)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -90,6 +103,7 @@ def test_a_molecule_without_a_minimum_is_left_out_and_named():
         (lambda: xtb_energies([dataclasses.replace(WATER, charge=1)]), "has 9 electrons"),
         (lambda: xtb_energies([WATER], method="PM7"), "method must be one of GFN2-xTB"),
         (lambda: xtb_energies([WATER], processes=0), "processes must be at least 1, got 0"),
+        (lambda: xtb_descents([WATER], max_steps=0), "fmax and max_steps must be positive, got 0.005 and 0"),
         (lambda: xtb_minima([WATER], fmax=0.0), "fmax and max_steps must be positive, got 0.0"),
     ],
 )
