@@ -146,12 +146,12 @@ def reference_minima(
     molecules = [_molecule(mol, start) for mol, own in zip(mols, starts, strict=True) for start in own]
     if None in molecules:
         raise ValueError("a minimum of MMFF94s is no molecule")
-    descents = iter(xtb_descents([m for m in molecules if m], cache=cache, processes=processes, fmax=FMAX))
-    references = []
-    for mol, own in zip(mols, starts, strict=True):
-        found = [descent for descent, _ in zip(descents, own, strict=False) if isinstance(descent, Descent)]
-        references.append(_distinct_minima(mol, found))
-    return references
+    descents = xtb_descents([m for m in molecules if m], cache=cache, processes=processes, fmax=FMAX)
+    ends = np.cumsum([len(own) for own in starts]).tolist()
+    return [
+        _distinct_minima(mol, [d for d in descents[end - len(own) : end] if isinstance(d, Descent)])
+        for mol, own, end in zip(mols, starts, ends, strict=True)
+    ]
 
 
 def distinct(

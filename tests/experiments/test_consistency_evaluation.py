@@ -138,7 +138,9 @@ def dihedral_size(positions):
 
 
 def test_references_are_the_distinct_minima_lowest_first(cache):
-    (found,) = reference_minima([BUTANE], 12, seed=0, cache=cache, processes=1)
+    mols = [WATER, BUTANE]
+    water, found = reference_minima(mols, 12, seed=0, cache=cache, processes=1)
+    assert water.shape == (1, 3, 3)
     angles = dihedral_size(found)
     # anti, and gauche in both hands
     assert len(found) == 3 and abs(angles[0] - 180) < 3

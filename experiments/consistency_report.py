@@ -1,0 +1,233 @@
+"""What `experiments.consistency` leaves: table.md, results.json and the plots; seeds taken together."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+
+from experiments.consistency_evaluation import compare
+from experiments.stages import loss_curves
+from jaxphys import report
+
+COLUMNS = {
+    "ΔE median": ("summary", "energy_median"),
+    "ΔE mean": ("summary", "energy_mean"),
+    "RMSD (Å)": ("summary", "rmsd_median"),
+    "bonds (Å)": ("summary", "bond_mean"),
+    "angles (°)": ("summary", "angle_mean"),
+    "COV-P (%)": ("conformers", "coverage_precision"),
+    "COV-R (%)": ("conformers", "coverage_recall"),
+    "AMR-P (Å)": ("conformers", "amr_precision"),
+    "AMR-R (Å)": ("conformers", "amr_recall"),
+    "stereo right (%)": ("summary", "stereo_right"),
+    "broken (%)": ("summary", "unsound"),
+    "E (meV)": ("energy_mae",),
+    "time (s)": ("seconds",),
+}
+"""By the head of a column, where its number stands in an arm's results."""
+
+COMPARED = {
+    "ΔE median": "energy_median",
+    "RMSD median": "rmsd_median",
+    "bonds": "bond_mean",
+    "angles": "angle_mean",
+}
+Results = Mapping[str, Mapping[str, Any]]
+Curves = Mapping[str, tuple[ArrayLike, ArrayLike]]
+
+CAPTION = """\
+ΔE, in kcal/mol: energy of a sample above the minimum of GFN2-xTB that it falls to; RMSD: its distance
+from there, all atoms, the median; bonds, angles: mean absolute differences from there. COV and AMR: samples
+against the distinct minima of each molecule, of heavy atoms and with δ = 0.5 Å, precision and recall. stereo
+right: all that the SMILES specifies; broken: bonds other than the graph's, or no minimum found: medians count
+these samples as infinite, means leave them out. E: mean absolute error of the model's energies; time: of
+training.
+"""
+
+
+def write_report(
+    out: Path,
+    results: Results,
+    *,
+    run_config: Mapping[str, Any],
+    total: float,
+    names: Mapping[str, str] | None = None,
+    sweeps: Mapping[str, Curves] | None = None,
+) -> None:
+    """Leave everything in the run folder, and print the table.
+
+    results: by arm or baseline, a row each: "summary" as of `summarise`, "conformers" as of
+    `conformer_scores`, "energies", (s,) in kcal/mol, as of `Judged`; and, where there are such, "energy_mae"
+    in meV and "seconds" of training. total: seconds of the run. names: of arms in tables and plots.
+    sweeps: by the label of the x axis, for example "calls of the network", curves of the median ΔE in
+    kcal/mol by arm.
+    """
+    names = names or {}
+    text = "\n".join(
+        ["# Structures better than their labels\n", _head(run_config, total), table(results, names), CAPTION]
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "table.md").write_text(text, encoding="utf-8")
+    report.save_json(
+        out / "results.json",
+        {"config": run_config, "names": names, "total": total, "results": results, "sweeps": sweeps or {}},
+    )
+    _plots(out, results, names, sweeps or {})
+    print("\n" + text)
+
+
+def table(results: Results, names: Mapping[str, str]) -> str:
+    """One row an arm, in Markdown; columns of which no row has a number are left out."""
+    values = {arm: [_value(row, path) for path in COLUMNS.values()] for arm, row in results.items()}
+    shown = [i for i in range(len(COLUMNS)) if any(row[i] is not None for row in values.values())]
+    rows = [[names.get(arm, arm), *(_cell(row[i]) for i in shown)] for arm, row in values.items()]
+    return report.format_table(rows, ["model", *(list(COLUMNS)[i] for i in shown)]) + "\n"
+
+
+def combine(runs: Sequence[Path], *, against: str | None = None) -> str:
+    """Runs of several seeds in one table, mean ± standard deviation for each arm, in Markdown.
+
+    runs: run folders, one a seed. against: an arm; a second table then gives the difference of each other
+    trained arm from it, with p of a t-test paired by seed. Raises ValueError for folders without results,
+    of different arms or settings, or of one seed twice.
+    """
+    found = [_read(run) for run in runs]
+    _check_alike(found, runs)
+    arms, names = list(found[0]["results"]), found[0]["names"]
+    if against is not None and against not in arms:
+        raise ValueError(f"the runs have the arms {', '.join(arms)}, not {against}")
+    rows, paths = [], COLUMNS.values()
+    values = {arm: [[_value(f["results"][arm], path) for f in found] for path in paths] for arm in arms}
+    shown = [i for i in range(len(COLUMNS)) if any(None not in row[i] for row in values.values())]
+    for arm, row in values.items():
+        rows.append([names.get(arm, arm), *(_mean_and_spread(row[i]) for i in shown)])
+    parts = [report.format_table(rows, ["model", *(list(COLUMNS)[i] for i in shown)])]
+    if against is not None:
+        base = names.get(against, against)
+        parts += [f"Difference from {base}, over {len(runs)} seeds (p of a paired t-test):"]
+        parts += [_differences(found, names, against)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(run_config: Mapping[str, Any], total: float) -> str:
+    settings = [f"{key} {run_config[key]}" for key in ("preset", "seed") if key in run_config]
+    molecules = run_config.get("molecules", {})
+    settings += [f"{count} molecules of {role}" for role, count in molecules.items()]
+    device = f"{jax.device_count()} {jax.default_backend()} device(s)"
+    return ", ".join([*settings, f"{os.cpu_count()} CPU cores, {device}", f"{total / 60:.1f} minutes\n"])
+
+
+def _value(row: Mapping[str, Any], path: tuple[str, ...]) -> float | None:
+    """None where a row has no such number; infinities are null in a file."""
+    value: Any = row
+    for key in path:
+        if key not in value:
+            return None
+        value = value[key]
+    if value is None:
+        return float("inf") if path[-1].endswith(("median", "p90")) else float("nan")
+    return float(value)
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else report.format_number(value)
+
+
+def _mean_and_spread(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return "–"
+    mean = report.format_number(np.mean(known))
+    if len(known) < 2 or not np.isfinite(known).all():
+        return mean
+    return f"{mean} ± {np.std(known, ddof=1):.2g}"
+
+
+def _differences(found: Sequence[Mapping[str, Any]], names: Mapping[str, str], against: str) -> str:
+    rows = []
+    for arm, row in found[0]["results"].items():
+        if arm == against or "seconds" not in row:
+            continue
+        cells = []
+        for metric in COMPARED.values():
+            first, second = (
+                [{metric: _value(f["results"][name], ("summary", metric))} for f in found]
+                for name in (against, arm)
+            )
+            test = compare(first, second, metric)  # type: ignore[arg-type]  # every summary has it
+            p = "" if np.isnan(test.p) else f" (p = {test.p:.2g})"
+            cells.append(f"{test.difference:+.3g} ± {test.spread:.2g}{p}")
+        rows.append([names.get(arm, arm), *cells])
+    return report.format_table(rows, ["model", *COMPARED])
+
+
+def _read(run: Path) -> dict[str, Any]:
+    path = run / "results.json"
+    if not path.is_file():
+        raise ValueError(f"{run} holds no results.json of a finished run")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found.get("config", {}).get("experiment") != "consistency":
+        raise ValueError(f"{path} is not of experiments.consistency")
+    return found
+
+
+def _check_alike(found: Sequence[Mapping[str, Any]], runs: Sequence[Path]) -> None:
+    if not found:
+        raise ValueError("no runs to combine")
+    for other, run in zip(found[1:], runs[1:], strict=True):
+        if list(other["results"]) != list(found[0]["results"]):
+            raise ValueError(f"{runs[0]} and {run} do not have the same arms")
+        mine, theirs = ({k: v for k, v in f["config"].items() if k != "seed"} for f in (found[0], other))
+        for key in {**mine, **theirs}:
+            if mine.get(key) != theirs.get(key):
+                raise ValueError(f"{runs[0]} and {run} differ in {key}: combine runs that differ in the seed")
+    seeds = [f["config"].get("seed") for f in found]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"the runs must be of different seeds, got {seeds}")
+
+
+def _plots(out: Path, results: Results, names: Mapping[str, str], sweeps: Mapping[str, Curves]) -> None:
+    report.plot_curves(
+        out / "energies.png",
+        {names.get(arm, arm): _distribution(row["energies"]) for arm, row in results.items()},
+        xlabel="energy above the sample's own GFN2-xTB minimum (kcal/mol)",
+        ylabel="samples below (%)",
+        title="How far samples are from a minimum",
+        log=False,
+        log_x=True,
+    )
+    trained = [arm for arm in results if (out / arm / "metrics.jsonl").is_file()]
+    if trained:
+        losses = loss_curves(out, trained)
+        report.plot_curves(
+            out / "loss.png",
+            {names.get(arm, arm): curve for arm, curve in losses.items()},
+            xlabel="step",
+            ylabel="loss of its own laws",
+            title="Training",
+        )
+    for label, curves in sweeps.items():
+        report.plot_curves(
+            out / f"{re.sub(r'[^a-z0-9]+', '-', label.lower()).strip('-')}.png",
+            {names.get(arm, arm): curve for arm, curve in curves.items()},
+            xlabel=label,
+            ylabel="median energy above the minimum (kcal/mol)",
+            title="Quality of samples",
+        )
+
+
+def _distribution(energies: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Share in % of all samples at or below each finite energy: unsound samples keep it from 100."""
+    values = np.sort(np.asarray(energies, dtype=float))
+    share = 100 * np.arange(1, len(values) + 1) / len(values)
+    # below a thousandth of a kcal/mol nothing is to be seen, but much of a logarithmic axis
+    shown = np.isfinite(values) & (values >= 1e-3)
+    return values[shown], share[shown]
