@@ -19,8 +19,9 @@ from experiments.consistency_evaluation import distinct
 from experiments.consistency_sampling import Denoise, Sampler, sample
 from experiments.stages import map_batches
 from jaxphys import report
-from jaxphys.data import parse_smiles, with_positions
+from jaxphys.data import bond_graph, parse_smiles, with_positions
 from jaxphys.metrics import broken_bonds, stereo_errors
+from jaxphys.models import DenoiserConfig, MultiTask, check_species, denoise_fn, energy_fn
 from jaxphys.molecule import stack_graphs
 from jaxphys.training import load_params
 from jaxphys.units import KCAL_PER_MOL_IN_EV
@@ -121,10 +122,7 @@ def load_generator(run: Path, arm: str) -> Generator:
         raise ValueError(f"{run / arm} is no checkpoint of experiments.consistency: {config}"[:300])
     if "energy" not in params.get("params", params):
         raise ValueError(f"the model of {run / arm} has no energies to rank by: choose another --arm")
-    # here, as nothing else of this file needs a network
-    from jaxphys.models import DenoiserConfig, MultiTask, check_species, denoise_fn, energy_fn
-
-    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in config["model"].items()}
+    settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config["model"].items()}
     model_config = DenoiserConfig(**settings)
     model = MultiTask(model_config)
     return Generator(
@@ -145,7 +143,7 @@ def generate(generator: Generator, mol: Chem.Mol, samples: int, seed: int) -> Co
     Left out are samples that are not finite, or whose bonds or stereochemistry are not those of the graph.
     """
     # each draws the stereochemistry that the graph leaves open anew
-    graphs = stack_graphs([bonded(mol, seed * samples + i) for i in range(samples)])
+    graphs = stack_graphs([bond_graph(mol, seed=seed * samples + i) for i in range(samples)])
     drawn = sample(
         generator.denoise, generator.params, graphs, jax.random.key(seed), generator.sampler, block=BLOCK
     )
@@ -160,13 +158,6 @@ def generate(generator: Generator, mol: Chem.Mol, samples: int, seed: int) -> Co
     groups = distinct(mol, positions, energies)
     leaders = [group[0] for group in groups]
     return Conformers(positions[leaders], energies[leaders], [len(group) for group in groups], left_out)
-
-
-def bonded(mol: Chem.Mol, seed: int) -> Any:
-    """The padded graph that the model takes."""
-    from jaxphys.data import bond_graph
-
-    return bond_graph(mol, seed=seed)
 
 
 def write_sdf(out: Path, mol: Chem.Mol, found: Conformers, generator: Generator) -> None:

@@ -1,6 +1,7 @@
 """Conformers of a SMILES by a denoiser in closed form: what is written, what is left out, and errors."""
 
 import argparse
+import dataclasses
 import functools
 
 import jax
@@ -14,7 +15,8 @@ from experiments import consistency_predict
 from experiments.command_line import exit_status
 from experiments.consistency_predict import Generator, add_parser, generate, load_generator, predict
 from experiments.consistency_sampling import Sampler
-from jaxphys.data import embed_conformers, parse_smiles, positions_of
+from jaxphys.data import bond_graph, embed_conformers, parse_smiles, positions_of
+from jaxphys.models import DenoiserConfig, MultiTask
 from jaxphys.molecule import to_graph
 from jaxphys.training import Checkpoints, create_state
 from jaxphys.units import KCAL_PER_MOL_IN_EV
@@ -46,14 +48,14 @@ def answers(monkeypatch):
     """Makes the samples of a molecule these structures, by turns."""
 
     def give(structures):
-        def graph(mol, seed):
+        def graph(mol, *, seed):
             own = structures[seed % len(structures)]
             graph = to_graph(np.array([a.GetAtomicNum() for a in mol.GetAtoms()]), own.astype(np.float32))
             padding = graph.nodes["numbers"].size - len(own)
             held = np.pad(own - own.mean(axis=0), ((0, padding), (0, 0))).astype(np.float32)
             return graph._replace(nodes=graph.nodes | {"clean": held})
 
-        monkeypatch.setattr(consistency_predict, "bonded", graph)
+        monkeypatch.setattr(consistency_predict, "bond_graph", graph)
         monkeypatch.setattr(consistency_predict, "load_generator", lambda run, arm: GENERATOR)
 
     return give
@@ -161,6 +163,31 @@ def save(folder, params, **config):
     state = create_state(params, optax.sgd(0.1), jax.random.key(0))
     Checkpoints(folder, {"experiment": "consistency"} | config).save(state)
     (folder / "metrics.jsonl").touch()
+
+
+def test_the_model_of_a_run_is_the_one_that_was_saved(tmp_path, capsys):
+    sampler = Sampler(steps=2, restarts=0)
+    config = DenoiserConfig(species=(1, 6, 8), reference=(-10.0, -50.0, -100.0), channels=8, layers=1)
+    graph, key = jax.tree.map(jnp.asarray, bond_graph(parse_smiles("CO"))), jax.random.key(0)
+    params = jax.jit(MultiTask(config).init)(key, graph, 1.0)
+    settings = {"model": dataclasses.asdict(config), "sampler": dataclasses.asdict(sampler), "largest": 6}
+
+    save(tmp_path / "run" / "both", params, **settings)
+    found = load_generator(tmp_path / "run", "both")
+    jax.tree.map(np.testing.assert_array_equal, found.params, params)
+    x = jax.random.normal(key, graph.nodes["positions"].shape, jnp.float32)
+    expected = jax.jit(MultiTask(config).apply)(
+        params, graph._replace(nodes=graph.nodes | {"positions": x}), 0.7
+    )
+    denoised = jax.jit(found.denoise)(found.params, graph, x, 0.7)
+    energy = jax.jit(found.energy)(found.params, graph, x)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4), expected, (denoised, energy))
+    assert (found.sampler, found.largest, found.name) == (sampler, 6, "run/both")
+    # untrained, it makes no molecules
+    assert command("C[C@H](C)O", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "out.sdf")) == 2
+    assert "none of 10 samples of C[C@H](C)O is sound: 10 other bonds" in capsys.readouterr().err
+    assert command("CF", "--run", str(tmp_path / "run")) == 2
+    assert "[1, 6, 8], not [9]" in capsys.readouterr().err
 
 
 def test_runs_that_cannot_serve(tmp_path, capsys):
