@@ -61,7 +61,8 @@ class Examples:
     """Structures of one padded shape, with a leading axis N.
 
     graph: with the minima of the force field, centred, in Å; mask (N, n) of real atoms.
-    displaced (N, k, n, 3) in Å; energy (N, k) in eV and forces (N, k, n, 3) in eV/Å of the high level; low_energy (N, k) in eV.
+    displaced (N, k, n, 3) in Å; energy (N, k) in eV and forces (N, k, n, 3) in eV/Å of the high level;
+    low_energy (N, k) in eV.
     """
 
     graph: jraph.GraphsTuple

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from experiments.stages import take
-from jaxphys.diffusion import VarianceExploding, centred_noise, ddim, levels, restart
+from jaxphys.diffusion import VarianceExploding, centred_noise, ddim, levels, restart, settle
 
 Denoise = Callable[[Any, Any, Any, Any], Any]
 """(params, graph, positions (n_node, 3) in Å, σ in Å) to positions (n_node, 3) in Å."""
@@ -22,10 +22,11 @@ Denoise = Callable[[Any, Any, Any, Any], Any]
 
 @dataclass(frozen=True)
 class Sampler:
-    """DDIM over so many levels from sigma_max to sigma_min, then restarts; σ in Å.
+    """DDIM over so many levels from sigma_max to sigma_min, restarts, and levels to settle at; σ in Å.
 
     rho: how the levels are spaced, as for `jaxphys.diffusion.levels`. Each restart adds noise of
     restart_sigma, and goes back to sigma_min in restart_steps levels evenly spaced in ln σ.
+    At the levels of `settle` the structure is denoised without noise, by which it goes to a minimum.
     Raises ValueError for no steps, levels that do not descend, and a negative number of restarts.
     """
 
@@ -36,6 +37,7 @@ class Sampler:
     restarts: int = 3
     restart_sigma: float = 0.3
     restart_steps: int = 6
+    settle: tuple[float, ...] = (0.2,) * 4 + (0.1,) * 4 + (0.05,) * 4
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.restart_steps < 1 or self.restarts < 0:
@@ -49,10 +51,15 @@ class Sampler:
                 f"{self.sigma_min}, {self.sigma_max} and {self.restart_sigma} Å"
             )
 
+        # as read from a file it may be a list
+        object.__setattr__(self, "settle", tuple(self.settle))
+        if not all(sigma > 0 for sigma in self.settle):
+            raise ValueError(f"the levels to settle at must be positive, got {self.settle} Å")
+
     @property
     def calls(self) -> int:
         """Calls of the denoiser for one structure."""
-        return self.steps + self.restarts * self.restart_steps
+        return self.steps + self.restarts * self.restart_steps + len(self.settle)
 
 
 def sample(
@@ -96,6 +103,7 @@ def _block(denoise: Denoise, sampler: Sampler, params: Any, graphs: Any, keys: A
         noise = centred_noise(first, (len(mask), 3), mask, dtype=dtype)
         function = functools.partial(denoise, params, graph)
         found = ddim(function, sigmas[0].astype(dtype) * noise, sigmas, mask=mask)
-        return restart(function, later, found, again, repeats=sampler.restarts, mask=mask)
+        found = restart(function, later, found, again, repeats=sampler.restarts, mask=mask)
+        return settle(function, found, sampler.settle, mask=mask)
 
     return jax.vmap(one)(graphs, keys)

@@ -6,6 +6,7 @@ from jaxphys.diffusion.samplers import ddim as ddim
 from jaxphys.diffusion.samplers import dpm_solver as dpm_solver
 from jaxphys.diffusion.samplers import one_shot as one_shot
 from jaxphys.diffusion.samplers import restart as restart
+from jaxphys.diffusion.samplers import settle as settle
 from jaxphys.diffusion.samplers import stochastic as stochastic
 from jaxphys.diffusion.schedules import Schedule as Schedule
 from jaxphys.diffusion.schedules import VarianceExploding as VarianceExploding

@@ -132,6 +132,28 @@ def restart(
     return jax.lax.scan(once, positions, jax.random.split(key, repeats))[0]
 
 
+def settle(
+    denoise_fn: DenoiseFunction,
+    positions: Float[Any, "n 3"],
+    sigmas: Float[Any, " steps"],
+    *,
+    mask: Bool[Any, " n"] | None = None,
+) -> Float[Array, "n 3"]:
+    """A structure replaced by D(structure, σ) at one level after the other, without noise; (n, 3) in Å.
+
+    positions: (n, 3) in Å, a finished structure; sigmas: (steps,) in Å and positive, in any order, repeated
+    ones included; mask: as of `ddim`. D − R is σ² times the score, so that it climbs the density of noisy
+    structures, to its mode: a sample of a temperature becomes a minimum. No levels give the structure.
+    Source: mean shift, Fukunaga, Hostetler, IEEE Trans. Inf. Theory 21, 32 (1975).
+    """
+    start = _real(jnp.asarray(positions), mask)
+
+    def step(structure: Array, sigma: Array) -> tuple[Array, None]:
+        return _real(denoise_fn(structure, sigma), mask).astype(structure.dtype), None
+
+    return jax.lax.scan(step, start, jnp.asarray(sigmas, start.dtype))[0]
+
+
 def _flow(
     denoise_fn: DenoiseFunction,
     start: Float[Any, "n 3"],
