@@ -145,7 +145,7 @@ class Encoder(nn.Module):
         real = graph.nodes["numbers"] > 0
         positions = centred(graph.nodes["positions"], real)
         pairs = bonded_pairs(graph)
-        units, radial = pair_geometry(positions, pairs.mask, config.radial, config.cutoff)
+        units, radial, reach = pair_geometry(positions, pairs.mask, config.radial, config.cutoff)
         handedness, towards = tetrahedra(positions, graph.nodes["tetrahedron"])
         atoms = jnp.concatenate([_atoms(config, graph, positions.dtype), handedness[:, None]], axis=-1)
         noise = nn.silu(nn.Dense(config.channels, name="noise")(_waves(sigma, positions.dtype)))
@@ -154,7 +154,7 @@ class Encoder(nn.Module):
         scalars = jnp.where(pairs.complete, scalars, jnp.nan)
         directions = jnp.concatenate([units, towards], axis=-1)
         features = jnp.concatenate([radial, pairs.kinds], axis=-1)
-        known = noise, directions, features, pairs.mask
+        known = noise, directions, features, pairs.mask, reach
         scalars, vectors = VectorMessages(config.channels, name="layer0")(scalars, None, *known)
         for layer in range(1, config.layers):
             scalars, vectors = VectorMessages(config.channels, name=f"layer{layer}")(scalars, vectors, *known)

@@ -19,6 +19,7 @@ from jaxphys.models.layers.radial import bessel_basis, cutoff_envelope, safe_dis
 _ORDERS, _SEPARATIONS, _SIDES = 5, 5, 2  # none to aromatic; 1 to 5 bonds; cis and trans
 # Gaussians of log(d + 0.1 Å): noisy positions reach far beyond the cutoff of the Bessel functions
 _OFFSET, _CENTRES, _WIDTH = 0.1, np.log(np.geomspace(0.2, 15.0, 16)), 0.25
+_HALF = 3.0  # Å, at which a message arrives by half
 
 
 class Pairs(NamedTuple):
@@ -57,14 +58,16 @@ def bonded_pairs(graph: jraph.GraphsTuple) -> Pairs:
 
 def pair_geometry(
     positions: Float[Array, "n 3"], mask: Bool[Array, "n n"], radial: int, cutoff: float
-) -> tuple[Float[Array, "n n 3"], Float[Array, "n n r"]]:
-    """Directions from receiver to sender; Bessel functions within the cutoff, Gaussians within and beyond."""
+) -> tuple[Float[Array, "n n 3"], Float[Array, "n n r"], Float[Array, "n n"]]:
+    """Directions from receiver to sender; Bessel functions within the cutoff, Gaussians within and beyond;
+    and 1/(1 + d²/9 Å²), by which a pair's message fades."""
     vectors = jnp.where(mask[..., None], positions[None] - positions[:, None], 0.0)
     distance = safe_distance(vectors)
     bessel = bessel_basis(distance, cutoff, radial) * cutoff_envelope(distance, cutoff)[..., None]
     centres = jnp.asarray(_CENTRES, distance.dtype)
     gaussians = jnp.exp(-(((jnp.log(distance + _OFFSET)[..., None] - centres) / _WIDTH) ** 2))
-    return unit_vectors(vectors, distance), jnp.concatenate([bessel, gaussians], axis=-1)
+    reach = 1 / (1 + (distance / _HALF) ** 2)
+    return unit_vectors(vectors, distance), jnp.concatenate([bessel, gaussians], axis=-1), reach
 
 
 def tetrahedra(
