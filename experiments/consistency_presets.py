@@ -45,7 +45,7 @@ class Weights:
     energy: float = 1.0
     offset: float = 0.1
     forces: float = 0.3
-    optimality: float = 1.0
+    optimality: float = 5.0
     score: float = 1.0
     proximal: float = 10.0
 
@@ -59,9 +59,10 @@ class Preset:
     thermal: the range of their displacements in Å. noise: the range of σ in Å of the denoising loss, drawn
     evenly in the logarithm; half_noise: a narrower one that six draws in ten come from.
     optimality_noise, score_noise, proximal_noise: where each law holds, σ in Å; perturbation: the largest σ
-    of η in Å; score_kt, proximal_kt: in eV; stiffest: of the bonds, in eV/Å², by which the proximal law's
+    of η in Å; searched: the part of η that goes downhill, by at most so many Å²/eV, downhill, of the force,
+    and no farther; score_kt, proximal_kt: in eV; stiffest: of the bonds, in eV/Å², by which the proximal law's
     noise levels are weighted. samples: a molecule in the evaluation; relaxed: steps of the control that
-    relaxes samples on the energy model. seconds of each: see `stages`.
+    relaxes samples on the energy model.
     """
 
     smiles: tuple[str, ...]
@@ -73,12 +74,14 @@ class Preset:
     thermal: tuple[float, float] = (0.01, 0.12)
     noise: tuple[float, float] = (0.02, 8.0)
     half_noise: tuple[float, float] = (0.1, 2.0)
-    optimality_noise: tuple[float, float] = (0.02, 0.8)
+    optimality_noise: tuple[float, float] = (0.02, 0.3)
     score_noise: tuple[float, float] = (0.01, 0.03)
     proximal_noise: tuple[float, float] = (0.02, 0.8)
     perturbation: float = 0.05
+    downhill: float = 0.02
+    searched: float = 0.8
     score_kt: float = 0.1
-    proximal_kt: float = 0.025
+    proximal_kt: float = 0.01
     stiffest: float = 40.0
     samples: int = 2
     relaxed: int = 20

@@ -37,7 +37,7 @@ class Sampler:
     restarts: int = 3
     restart_sigma: float = 0.3
     restart_steps: int = 6
-    settle: tuple[float, ...] = (0.2,) * 4 + (0.1,) * 4 + (0.05,) * 4
+    settle: tuple[float, ...] = (0.2,) * 4 + (0.1,) * 4 + (0.05,) * 4 + (0.03,) * 6
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.restart_steps < 1 or self.restarts < 0:

@@ -33,7 +33,8 @@ def initial_params(config: DenoiserConfig, examples: Examples, seed: int) -> Any
 def arm_loss(config: DenoiserConfig, preset: Preset, laws: tuple[str, ...]) -> LossFn:
     """The weighted sum of the laws over a batch, as `make_train_step` takes it; each law is reported too.
 
-    Labels of energy are taken of every second example, two geometries of each.
+    Labels of energy are taken of every second example, two geometries of each. The laws of consistency share
+    the other half of the batch, at noise of their own ranges: they cost little more than what they are for.
     """
     labelled = next(law for law in laws if law in ("energy", "low_energy", "forces"))
     physical = tuple(law for law in laws if law in CONSISTENCY)
@@ -41,66 +42,76 @@ def arm_loss(config: DenoiserConfig, preset: Preset, laws: tuple[str, ...]) -> L
     def loss_fn(params: Any, batch: Examples, key: Any) -> tuple[Any, Any, dict[str, Any]]:
         model = MultiTask(config)
         count = len(batch.mask)
-        of_structure, of_energy = jax.random.split(key)
+        shares = _shares(count, physical)
+        of_structure, of_energy, of_law = jax.random.split(key, 3)
+        sigmas = _noise_levels(preset, shares, count, of_structure)
 
-        def structure(example: Examples, key: Any) -> dict[str, Any]:
-            return _structure(model, params, preset, physical, example, key)
+        def structure(example: Examples, sigma: Any, key: Any) -> tuple[Any, Any, Any]:
+            return _structure(model, params, example, sigma, key)
 
         def energy(example: Examples, key: Any) -> Any:
             return _energy(model, params, preset, labelled, example, key)
 
-        half = jax.tree.map(lambda leaf: leaf[: (count + 1) // 2], batch)
-        sums = {
-            law: jnp.sum(value)
-            for law, value in jax.vmap(structure)(batch, jax.random.split(of_structure, count)).items()
-        }
+        losses_, denoised, noisy = jax.vmap(structure)(batch, sigmas, jax.random.split(of_structure, count))
+        half = jax.tree.map(lambda leaf: leaf[count // 2 :], batch)
         labels = jax.vmap(energy)(half, jax.random.split(of_energy, len(half.mask)))
-        sums[labelled] = jnp.mean(labels) * count
+        means = {"structure": jnp.mean(losses_), labelled: jnp.mean(labels)}
+        for law, share in shares.items():
+            of_law, own_key = jax.random.split(of_law)
+
+            def consistency(example: Examples, *arguments: Any, law: str = law) -> Any:
+                return LAWS[law](preset, energy_fn(model, params, example.graph), example, *arguments)
+
+            own = jax.tree.map(lambda leaf, part=share: leaf[part], (batch, denoised, noisy, sigmas))
+            means[law] = jnp.mean(jax.vmap(consistency)(*own, jax.random.split(own_key, len(own[-1]))))
         # the weights of a label's parts stand in its own term
-        total = sums[labelled] + sum(
-            getattr(preset.weights, law) * value for law, value in sums.items() if law != labelled
+        total = means[labelled] + sum(
+            getattr(preset.weights, law) * value for law, value in means.items() if law != labelled
         )
-        return total, jnp.asarray(float(count)), sums
+        return count * total, jnp.asarray(float(count)), {law: count * value for law, value in means.items()}
 
     return loss_fn
 
 
-def _structure(
-    model: MultiTask, params: Any, preset: Preset, physical: tuple[str, ...], example: Examples, key: Any
-) -> dict[str, Any]:
-    """The denoising loss of one noisy structure, and what the energy model says of it."""
-    of_level, of_noise, of_law = jax.random.split(key, 3)
-    sigma = _noise_level(preset, of_level)
-    clean = example.graph.nodes["positions"]
-    noisy = clean + sigma * centred_noise(of_noise, clean.shape, example.mask, dtype=clean.dtype)
-    denoised = denoise_fn(model, params, example.graph)(noisy, sigma)
-    spread = model.config.spread
-    weight = (sigma**2 + spread**2) / (sigma * spread) ** 2  # to the scale of the network's output
-    terms = {"structure": weight * losses.denoising_deviation(denoised, clean, mask=example.mask)}
-    energy = energy_fn(model, params, example.graph)
-    for law in physical:
-        low, high = getattr(preset, f"{law}_noise")
-        holds = (sigma > low) & (sigma < high)
-        # elsewhere the law sees a structure that no energy model fails at: 0 · NaN would be NaN
-        at = (jnp.where(holds, structure, clean) for structure in (denoised, noisy))
-        terms[law] = jnp.where(holds, LAWS[law](preset, energy, example, *at, sigma, of_law), 0.0)
-    return terms
+def _shares(count: int, physical: tuple[str, ...]) -> dict[str, slice]:
+    """Which examples of a batch each law has: together the first half, at least one each."""
+    size = max(count // 2 // max(len(physical), 1), 1)
+    return {law: slice(place * size, (place + 1) * size) for place, law in enumerate(physical)}
 
 
-def _noise_level(preset: Preset, key: Any) -> Any:
-    """σ in Å: evenly in the logarithm, six in ten of them where torsions are decided."""
+def _noise_levels(preset: Preset, shares: dict[str, slice], count: int, key: Any) -> Any:
+    """σ in Å, (count,), evenly in the logarithm: of a law's range, else six in ten where torsions are decided."""
     of_range, of_value = jax.random.split(key)
     ends = jnp.log(jnp.array([preset.noise, preset.half_noise]))
-    low, high = ends[jax.random.bernoulli(of_range, 0.6).astype(int)]
-    return jnp.exp(jax.random.uniform(of_value, minval=low, maxval=high))
+    ranges = ends[jax.random.bernoulli(of_range, 0.6, (count,)).astype(int)]
+    for law, share in shares.items():
+        ranges = ranges.at[share].set(jnp.log(jnp.array(getattr(preset, f"{law}_noise"))))
+    return jnp.exp(ranges[:, 0] + jax.random.uniform(of_value, (count,)) * (ranges[:, 1] - ranges[:, 0]))
+
+
+def _structure(
+    model: MultiTask, params: Any, example: Examples, sigma: Any, key: Any
+) -> tuple[Any, Any, Any]:
+    """The denoising loss of one noisy structure, weighted to the network's output; D, and the noisy one."""
+    clean = example.graph.nodes["positions"]
+    noisy = clean + sigma * centred_noise(key, clean.shape, example.mask, dtype=clean.dtype)
+    denoised = denoise_fn(model, params, example.graph)(noisy, sigma)
+    spread = model.config.spread
+    weight = (sigma**2 + spread**2) / (sigma * spread) ** 2
+    return weight * losses.denoising_deviation(denoised, clean, mask=example.mask), denoised, noisy
 
 
 def _optimality(
     preset: Preset, energy: Any, example: Examples, denoised: Any, noisy: Any, sigma: Any, key: Any
 ) -> Any:
-    of_size, of_noise = jax.random.split(key)
-    size = preset.perturbation * jax.random.uniform(of_size)
-    noise = size * jax.random.normal(of_noise, denoised.shape, denoised.dtype)
+    """Perturbed at random, and downhill: of random perturbations few lower the energy, and none by much."""
+    of_kind, of_size, of_noise = jax.random.split(key, 3)
+    size = jax.random.uniform(of_size)
+    random = preset.perturbation * size * jax.random.normal(of_noise, denoised.shape, denoised.dtype)
+    forces = -jax.grad(losses.fixed_energy(energy))(denoised)
+    furthest = jnp.sqrt(jnp.max(jnp.sum(forces**2, axis=-1)) + 1e-12)
+    step = jnp.minimum(preset.downhill, preset.perturbation / furthest)
+    noise = jnp.where(jax.random.bernoulli(of_kind, preset.searched), size * step * forces, random)
     return losses.optimality_consistency(energy, denoised, noise, mask=example.mask)
 
 
@@ -143,7 +154,7 @@ def _energy(model: MultiTask, params: Any, preset: Preset, law: str, example: Ex
         deviation = jax.vmap(lambda g, f: losses.force_deviation(-g, f, mask=example.mask))
         forces = weights.forces * jnp.mean(deviation(gradients, example.forces[chosen]))
     else:
-        predicted, forces = jax.vmap(energy)(positions), 0.0
+        predicted, forces = jax.vmap(energy)(positions), jnp.zeros(())
     difference = losses.energy_deviation(predicted[0] - predicted[1], labels[0] - labels[1])
     offset = jnp.mean(jax.vmap(losses.energy_deviation)(predicted, labels))
     return weights.energy * (difference + weights.offset * offset) + forces
