@@ -52,8 +52,8 @@ def main() -> None:
     prepare_cpu()
     preset = PRESETS["quick"]
     with tempfile.TemporaryDirectory() as folder:
-        small = {"smiles": preset.smiles[:SMALL], "conformers": 1, "displaced": 3, "test": 8}
-        roles = make_structures(replace(preset, **small), 0, cache=Path(folder))
+        small = replace(preset, smiles=preset.smiles[:SMALL], conformers=1, displaced=3, test=8)
+        roles = make_structures(small, 0, cache=Path(folder))
     config = DenoiserConfig(species=roles["train"].high.elements, **preset.model)
     examples = make_examples(roles["train"], padded_size(roles))
     print(f"jax {jax.__version__} on {jax.default_backend()}, {examples.mask.shape[1]} padded atoms\n")

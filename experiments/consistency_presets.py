@@ -46,7 +46,7 @@ class Weights:
     offset: float = 0.1
     forces: float = 0.3
     optimality: float = 5.0
-    score: float = 1.0
+    score: float = 5.0
     proximal: float = 10.0
 
 
@@ -59,9 +59,9 @@ class Preset:
     thermal: the range of their displacements in Å. noise: the range of σ in Å of the denoising loss, drawn
     evenly in the logarithm; half_noise: a narrower one that six draws in ten come from.
     optimality_noise, score_noise, proximal_noise: where each law holds, σ in Å; perturbation: the largest σ
-    of η in Å; searched: the part of η that goes downhill, by at most so many Å²/eV, downhill, of the force,
-    and no farther; score_kt, proximal_kt: in eV; stiffest: of the bonds, in eV/Å², by which the proximal law's
-    noise levels are weighted. samples: a molecule in the evaluation; relaxed: steps of the control that
+    of η in Å; searched: the part of η that goes downhill, at most so many Å²/eV, downhill, times the force,
+    and no farther; score_kt, proximal_kt: in eV; stiffest: of the bonds, in eV/Å², by which the proximal
+    law's noise levels are weighted. samples: a molecule in the evaluation; relaxed: steps of the control that
     relaxes samples on the energy model.
     """
 
@@ -105,8 +105,8 @@ PRESETS = {
     "quick": Preset(
         smiles=MOLECULES,
         stages=stages(
-            16, 10_000, 1e-2, 4e-3, multitask=4500, optimality=3000, score=3200, both=2500, both_forces=2300,
-            proximal=3200, proximal_forces=2900, low=2000, control=3200,
+            16, 8000, 1e-2, 4e-3, multitask=3000, optimality=2200, score=2600, both=2400, both_forces=1050,
+            proximal=2500, proximal_forces=1100, low=1500, control=2500,
         ),
     ),
     # seconds: every part of the experiment, no result to speak of
