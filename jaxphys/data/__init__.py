@@ -9,6 +9,8 @@ from jaxphys.data.bond_graph import bond_graph as bond_graph
 from jaxphys.data.conformers import embed_conformers as embed_conformers
 from jaxphys.data.conformers import force_field_energies as force_field_energies
 from jaxphys.data.conformers import parse_smiles as parse_smiles
+from jaxphys.data.dft_labels import dft_descents as dft_descents
+from jaxphys.data.dft_labels import dft_energies as dft_energies
 from jaxphys.data.energy_checks import check_energies as check_energies
 from jaxphys.data.energy_data import EnergyData as EnergyData
 from jaxphys.data.energy_data import EnergyFrame as EnergyFrame
@@ -20,6 +22,7 @@ from jaxphys.data.extxyz import read_isolated_atoms as read_isolated_atoms
 from jaxphys.data.geometries import embed as embed
 from jaxphys.data.geometries import thermal as thermal
 from jaxphys.data.geometries import thermal_modes as thermal_modes
+from jaxphys.data.label_cache import Descent as Descent
 from jaxphys.data.labels import Method as Method
 from jaxphys.data.labels import build_systems as build_systems
 from jaxphys.data.labels import label as label
@@ -32,10 +35,10 @@ from jaxphys.data.rmd17 import read_rmd17 as read_rmd17
 from jaxphys.data.spice import read_spice as read_spice
 from jaxphys.data.structures import Structure as Structure
 from jaxphys.data.transition1x import read_transition1x as read_transition1x
-from jaxphys.data.xtb import Descent as Descent
 from jaxphys.data.xtb import xtb_calculator as xtb_calculator
 from jaxphys.data.xtb import xtb_descents as xtb_descents
 from jaxphys.data.xtb import xtb_energies as xtb_energies
+from jaxphys.data.xtb import xtb_hessian as xtb_hessian
 from jaxphys.data.xtb import xtb_minima as xtb_minima
 from jaxphys.data.xyz import read_xyz as read_xyz
 from jaxphys.data.xyz import write_xyz as write_xyz

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from jaxphys.data import embed, xtb
+from jaxphys.data import Descent, embed, label_cache, xtb
 from jaxphys.data.frames import Failure
-from jaxphys.data.xtb import Descent, xtb_calculator, xtb_descents, xtb_energies, xtb_minima
+from jaxphys.data.xtb import xtb_calculator, xtb_descents, xtb_energies, xtb_hessian, xtb_minima
 from jaxphys.molecule import Molecule
 
 WATER = Molecule(
@@ -29,6 +29,19 @@ def test_forces_are_the_negative_gradient_of_the_energy(molecule):
     forces = xtb_energies([molecule]).forces.ravel()
     np.testing.assert_allclose((energies[:, 1] - energies[:, 0]) / (2 * step), forces, atol=2e-3)
     assert np.abs(forces).max() > 0.1
+
+
+def test_the_hessian_is_the_second_derivative_of_the_energy():
+    hessian = xtb_hessian(WATER)
+    np.testing.assert_array_equal(hessian, hessian.T)
+    np.testing.assert_allclose(hessian @ np.tile(np.eye(3), (3, 1)), 0, atol=1e-2)
+    direction = np.random.default_rng(0).normal(size=(3, 3))
+    energies = xtb_energies(
+        [dataclasses.replace(WATER, positions=WATER.positions + h * direction) for h in (-0.01, 0.0, 0.01)]
+    ).energy
+    curvature = (energies[0] - 2 * energies[1] + energies[2]) / 0.01**2
+    np.testing.assert_allclose(direction.ravel() @ hessian @ direction.ravel(), curvature, rtol=5e-3)
+    assert curvature > 10
 
 
 def test_the_charge_counts():
@@ -64,6 +77,13 @@ def test_a_molecule_is_computed_once(tmp_path, monkeypatch):
     np.testing.assert_array_equal(again[1].positions, first[0].positions)
     with pytest.raises(AssertionError, match="computed anew"):
         xtb_minima([WATER], cache=tmp_path, fmax=0.01)
+
+
+def test_labels_of_earlier_caches_are_found():
+    """Their names are hashes of what a label depends on, as they were given when GFN2-xTB stood alone."""
+    assert label_cache._key(["energy", "GFN2-xTB"], WATER) == "2c7b53e4c117740b8182cc9ed058b849"
+    descent = ["descent", "GFN2-xTB", 0.02, 500]
+    assert label_cache._key(descent, WATER) == "38a20a87409c16a6abb2e09a453f8122"
 
 
 def test_a_damaged_file_of_the_cache_is_written_anew(tmp_path):
