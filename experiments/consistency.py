@@ -1,9 +1,12 @@
 """Train a denoiser on cheap structures and good energies, and get structures better than its labels.
 
     python -m experiments.consistency          # quick preset: 20 minutes on 2 CPU cores
+    python -m experiments.consistency --preset b3lyp          # TIME
+    python -m experiments.consistency --smiles mine.txt       # molecules of your own, one SMILES a line
     python -m experiments.consistency predict "CC(=O)Oc1ccccc1C(=O)O" --samples 10 --out aspirin.sdf
 
-Structures are minima of UFF, energies are of GFN2-xTB, and no minimum of GFN2-xTB is ever trained on. Arms of
+Structures are minima of UFF, energies are of GFN2-xTB, and no minimum of GFN2-xTB is ever trained on; the
+preset b3lyp has MMFF94s and B3LYP in their places. Arms of
 equal time go on from one multi-task model, with laws by which the energies move the structures: what is
 denoised minimises the energy (optimality), and its score is the force over kT (score), both of Ren et al.,
 NeurIPS 2024; and our form of the latter, with the force taken at the denoised structure (proximal). Controls:
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import sys
 import time
 from functools import partial
@@ -28,8 +32,6 @@ import numpy as np
 from experiments import consistency_predict
 from experiments.command_line import exit_status
 from experiments.consistency_data import (
-    HIGH_LEVEL,
-    LOW_LEVEL,
     PROCESSES,
     Examples,
     Structures,
@@ -45,17 +47,19 @@ from experiments.consistency_evaluation import (
     reference_minima,
     summarise,
 )
+from experiments.consistency_levels import LEVELS
 from experiments.consistency_presets import ARMS, BEFORE, FIRST, LOW, PRESETS, Preset
 from experiments.consistency_report import combine, write_report
 from experiments.consistency_sampling import sample
+from experiments.consistency_smiles import read_smiles
 from experiments.consistency_training import arm_loss, initial_params
 from experiments.stages import map_batches, run_stage, take
 from jaxphys.models import DenoiserConfig, MultiTask, denoise_fn, energy_fn
 from jaxphys.relaxation import relax_batch
-from jaxphys.training import data_mesh, prepare_cpu
+from jaxphys.training import Checkpoints, data_mesh, load_params, prepare_cpu
 
 NAMES = {
-    "labels": f"the labels: {LOW_LEVEL}",
+    "labels": "the labels: {low}",
     "etkdg": "RDKit ETKDG + MMFF94s",
     "multitask": "multi-task",
     "optimality": "+ optimality",
@@ -64,7 +68,7 @@ NAMES = {
     "both-forces": "+ both, force labels",
     "proximal": "+ proximal (ours)",
     "proximal-forces": "+ proximal, force labels",
-    "control": f"control: proximal, {LOW_LEVEL} energies",
+    "control": "control: proximal, {low} energies",
     "relaxed": "control: multi-task, relaxed on its energy",
 }
 
@@ -76,13 +80,19 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_status(lambda: _command(options))
 
 
-def run(name: str, *, seed: int, out: Path, resume: bool, validate: bool = False) -> None:
-    """The whole experiment: labels, one stage an arm, evaluation, report in the folder `out`."""
+def run(
+    name: str, *, seed: int, out: Path, resume: bool, validate: bool = False, smiles: Path | None = None
+) -> None:
+    """The whole experiment: labels, one stage an arm, evaluation, report in the folder `out`.
+
+    smiles: a file of molecules in place of the preset's.
+    """
     started = time.perf_counter()
-    preset = PRESETS[name]
+    preset = PRESETS[name] if smiles is None else _with_molecules(name, smiles)
     if out.exists() and any(out.iterdir()) and not resume:
         raise ValueError(f"{out} already holds a run: continue it with --resume, or choose another --out")
-    cache = out.parent / "xtb"
+    _check_level(out, preset.level)
+    cache = out.parent / LEVELS[preset.level].folder
     _say(started, f"structures and labels of {len(preset.smiles)} molecules; cache in {cache}")
     roles = make_structures(preset, seed, cache=cache, validate=validate)
     config = DenoiserConfig(species=roles["train"].high.elements, **preset.model)
@@ -90,7 +100,32 @@ def run(name: str, *, seed: int, out: Path, resume: bool, validate: bool = False
     params, seconds = _train(preset, config, run_config, roles, seed=seed, out=out)
     _say(started, "evaluation")
     results = _evaluate(preset, config, params, seconds, roles, seed=seed, cache=cache)
-    write_report(out, results, run_config=run_config, total=time.perf_counter() - started, names=NAMES)
+    names = {arm: text.format(low=preset.low_level) for arm, text in NAMES.items()}
+    write_report(out, results, run_config=run_config, total=time.perf_counter() - started, names=names)
+
+
+def _with_molecules(name: str, path: Path) -> Preset:
+    """The preset with the molecules of a file."""
+    preset = PRESETS[name]
+    smiles = read_smiles(path, preset.low_level)
+    if len(smiles) <= preset.test:
+        raise ValueError(
+            f"{path} has {len(smiles)} molecules, and the preset {name} holds {preset.test} out of training: "
+            f"give at least {preset.test + 1}, and many more to learn from"
+        )
+    return dataclasses.replace(preset, smiles=smiles)
+
+
+def _check_level(out: Path, level: str) -> None:
+    """Before hours of labels: a checkpoint of another level would refuse them in the end."""
+    if not (out / FIRST).is_dir() or Checkpoints(out / FIRST, {}).latest_step() is None:
+        return
+    known = load_params(out / FIRST)[1].get("level")
+    if known != level:
+        raise ValueError(
+            f"{out} was trained on energies of {known}, the preset has {level}: energies of two levels do "
+            "not mix, choose another --out"
+        )
 
 
 def _train(
@@ -124,9 +159,10 @@ def _train(
         )
 
     stage(FIRST, BEFORE[FIRST], initial_params(config, examples, seed))
-    stage(LOW, BEFORE[LOW], params[FIRST])
-    for arm, laws in ARMS.items():
-        stage(arm, laws, params[LOW if "low_energy" in laws else FIRST])
+    if any("low_energy" in ARMS[arm] for arm in preset.arms):
+        stage(LOW, BEFORE[LOW], params[FIRST])
+    for arm in preset.arms:
+        stage(arm, ARMS[arm], params[LOW if "low_energy" in ARMS[arm] else FIRST])
     return params, seconds
 
 
@@ -150,21 +186,24 @@ def _evaluate(
     graphs = take(examples.graph, rows)
     model, key = MultiTask(config), jax.random.fold_in(jax.random.key(seed), 5)
     denoise = partial(_denoise, model)
-    found = {arm: np.asarray(sample(denoise, params[arm], graphs, key, preset.sampler)) for arm in ARMS}
+    found = {
+        arm: np.asarray(sample(denoise, params[arm], graphs, key, preset.sampler)) for arm in preset.arms
+    }
     found["relaxed"] = _relaxed(model, params["multitask"], graphs, found["multitask"], preset.relaxed)
     sets = {arm: _by_molecule(mols, positions, preset.samples) for arm, positions in found.items()}
     sets |= {"labels": [own[:1] for own in (test.positions[i] for i in first)]}
     sets |= {"etkdg": baseline(mols, preset.samples, seed)}
-    references = reference_minima(mols, preset.conformers, seed=seed, cache=cache, processes=PROCESSES)
+    by: dict[str, Any] = {"level": LEVELS[preset.level], "cache": cache, "processes": PROCESSES}
+    references = reference_minima(mols, preset.conformers, seed=seed, **by)
     results = {}
     for arm in [name for name in NAMES if name in sets]:
-        judged = judge(mols, sets[arm], cache=cache, processes=PROCESSES)
+        judged = judge(mols, sets[arm], **by)
         results[arm] = {
             "summary": summarise(judged),
             "conformers": conformer_scores(mols, sets[arm], references),
             "energies": judged.energy,
         }
-        if arm in ARMS:
+        if arm in preset.arms:
             results[arm] |= {"energy_mae": _energy_error(model, params[arm], examples)}
             results[arm] |= {"seconds": seconds[arm]}
     return results
@@ -214,23 +253,26 @@ def _run_config(
     validate: bool,
 ) -> dict[str, Any]:
     """What a checkpoint is bound to."""
-    left_out = ("smiles", "validation", "stages", "model", "sampler", "weights")
+    left_out = (
+        "smiles", "validation", "level", "low_level", "arms", "stages", "model", "sampler", "weights",
+    )  # fmt: skip
+    own = preset.smiles != PRESETS[name].smiles
     return {
         "experiment": "consistency",
         "preset": name,
         "seed": seed,
         "validate": validate,
-        "level": HIGH_LEVEL,
-        "structures": LOW_LEVEL,
+        "level": preset.level,
+        "structures": preset.low_level,
         "molecules": {role: len(set(part.smiles)) for role, part in roles.items()},
         "minima": {role: len(part) for role, part in roles.items()},
         "largest": largest(roles),
-        "arms": list(ARMS),
+        "arms": list(preset.arms),
         "settings": {k: v for k, v in vars(preset).items() if k not in left_out},
         "weights": dataclasses.asdict(preset.weights),
         "model": dataclasses.asdict(config),
         "sampler": dataclasses.asdict(preset.sampler),
-    }
+    } | ({"smiles": hashlib.sha256("\n".join(preset.smiles).encode()).hexdigest()} if own else {})
 
 
 def _say(started: float, text: str) -> None:
@@ -251,8 +293,15 @@ def _command(options: argparse.Namespace) -> None:
     elif options.command == "combine":
         print(combine(options.runs, against="multitask"))
     else:
-        out = options.out or Path("runs") / f"consistency-{options.preset}-{options.seed}"
-        run(options.preset, seed=options.seed, out=out, resume=options.resume, validate=options.validate)
+        own = f"-{options.smiles.stem}" if options.smiles else ""
+        run(
+            options.preset,
+            seed=options.seed,
+            out=options.out or Path("runs") / f"consistency-{options.preset}{own}-{options.seed}",
+            resume=options.resume,
+            validate=options.validate,
+            smiles=options.smiles,
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -264,6 +313,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(command="train")
     parser.add_argument(
         "--preset", choices=sorted(PRESETS), default="quick", help="size of the job (default: quick)"
+    )
+    parser.add_argument(
+        "--smiles",
+        type=Path,
+        metavar="FILE",
+        help="molecules of your own in place of the preset's: one SMILES a line, # before a comment",
     )
     parser.add_argument(
         "--validate", action="store_true", help="test on other molecules, which settings are to be chosen on"

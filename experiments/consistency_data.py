@@ -1,4 +1,4 @@
-"""Structures of a force field with energies of GFN2-xTB, padded, for `experiments.consistency`."""
+"""Structures of a force field with energies of a better level, padded, for `experiments.consistency`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from rdkit import Chem
 
+from experiments.consistency_levels import LEVELS
 from experiments.consistency_presets import Preset
 from jaxphys.data import (
     EnergyData,
@@ -26,13 +27,12 @@ from jaxphys.data import (
     parse_smiles,
     positions_of,
     subtract_atomic_energies,
-    xtb_energies,
 )
+from jaxphys.data.conformers import ForceFieldMethod
 from jaxphys.metrics import rmsd_matrix
 from jaxphys.molecule import Molecule, graph_sizes, stack_graphs
 
 PROCESSES = 2
-LOW_LEVEL, HIGH_LEVEL = "UFF", "GFN2-xTB"
 SAME = 0.05
 """Å of symmetric RMSD, below which two minima are one."""
 
@@ -82,7 +82,8 @@ def make_structures(
     """Minima, displacements and labels of the preset's molecules, split by molecule into train and test.
 
     validate: the molecules for choosing settings stand for the test's. Energies are given without those of
-    atoms, which the training molecules decide.
+    atoms, which the training molecules decide. Raises ValueError for too few molecules, and for a test with
+    elements that no training molecule has.
     """
     roles = {"train": list(preset.smiles), "test": list(preset.validation)}
     if not validate:
@@ -91,6 +92,7 @@ def make_structures(
         order = np.random.default_rng([seed, 11]).permutation(len(preset.smiles))
         shuffled = [preset.smiles[i] for i in order]
         roles = {"train": shuffled[preset.test :], "test": shuffled[: preset.test]}
+    _check_elements(roles)
     found = {role: _label(_minima(smiles, preset), preset, cache) for role, smiles in roles.items()}
     atoms = {level: fit_atomic_energies(getattr(found["train"], level)) for level in ("high", "low")}
     return {
@@ -101,6 +103,21 @@ def make_structures(
         )
         for role, part in found.items()
     }
+
+
+def _check_elements(roles: dict[str, list[str]]) -> None:
+    """Of an element that it never met a model knows nothing, not even the atom's energy."""
+    elements = {
+        role: {text: {atom.GetSymbol() for atom in parse_smiles(text).GetAtoms()} for text in smiles}
+        for role, smiles in roles.items()
+    }
+    known = set[str]().union(*elements["train"].values())
+    for text, own in elements["test"].items():
+        if own - known:
+            raise ValueError(
+                f"no training molecule has {', '.join(sorted(own - known))}, but {text}, which is held out, "
+                "has: give more molecules with it, none, or another --seed"
+            )
 
 
 def make_examples(structures: Structures, n_node: int) -> Examples:
@@ -122,7 +139,7 @@ def make_examples(structures: Structures, n_node: int) -> Examples:
         mask=graph.nodes["numbers"] > 0,
         displaced=padded([frame for own in structures.positions for frame in own - own[0].mean(axis=0)]),
         energy=jnp.asarray(structures.high.energy.reshape(shape), jnp.float32),
-        forces=padded([frame.forces for frame in structures.high]),
+        forces=padded([np.asarray(frame.forces) for frame in structures.high]),
         low_energy=jnp.asarray(structures.low.energy.reshape(shape), jnp.float32),
     )
 
@@ -141,7 +158,7 @@ def _minima(smiles: Sequence[str], preset: Preset) -> list[tuple[str, Chem.Mol, 
     """(SMILES, graph, positions) of the distinct minima of the force field."""
     found = []
     for text in smiles:
-        mol = embed_conformers(parse_smiles(text), preset.conformers, seed=0, method=LOW_LEVEL)
+        mol = embed_conformers(parse_smiles(text), preset.conformers, seed=0, method=preset.low_level)
         kept: list[np.ndarray] = []
         for positions in positions_of(mol):
             if not kept or rmsd_matrix(mol, positions[None], np.stack(kept)).min() > SAME:
@@ -157,34 +174,36 @@ def _label(minima: list[tuple[str, Chem.Mol, np.ndarray]], preset: Preset, cache
     rng = np.random.default_rng(len(minima))
     smiles, mols, positions = [], [], []
     for text, mol, minimum in minima:
-        sizes = np.exp(rng.uniform(*np.log(preset.thermal), size=preset.displaced - 1))
+        low, high = np.log(preset.thermal)
+        sizes = np.exp(rng.uniform(low, high, size=preset.displaced - 1))
         moves = sizes[:, None, None] * rng.standard_normal((preset.displaced - 1, *minimum.shape))
         smiles.append(text)
         mols.append(mol)
         positions.append(np.concatenate([minimum[None], minimum + moves]))
-    return Structures(
-        smiles, mols, positions, _high(smiles, mols, positions, cache), _low(smiles, mols, positions)
-    )
+    level = LEVELS[preset.level]
+    labels = level.energies(_molecules(smiles, mols, positions), cache=cache, processes=PROCESSES)
+    return Structures(smiles, mols, positions, labels, _low(smiles, mols, positions, preset.low_level))
 
 
-def _high(smiles: list[str], mols: list[Chem.Mol], positions: list[np.ndarray], cache: Path) -> EnergyData:
-    molecules = [
+def _molecules(smiles: list[str], mols: list[Chem.Mol], positions: list[np.ndarray]) -> list[Molecule]:
+    return [
         Molecule(_numbers(mol), geometry, charge=Chem.GetFormalCharge(mol), name=text)
         for text, mol, own in zip(smiles, mols, positions, strict=True)
         for geometry in own
     ]
-    return xtb_energies(molecules, cache=cache, method=HIGH_LEVEL, processes=PROCESSES)
 
 
-def _low(smiles: list[str], mols: list[Chem.Mol], positions: list[np.ndarray]) -> EnergyData:
+def _low(
+    smiles: list[str], mols: list[Chem.Mol], positions: list[np.ndarray], level: ForceFieldMethod
+) -> EnergyData:
     frames = []
     for text, mol, own in zip(smiles, mols, positions, strict=True):
-        energies, forces = force_field_energies(mol, own, LOW_LEVEL)
+        energies, forces = force_field_energies(mol, own, level)
         frames += [
             EnergyFrame(_numbers(mol), geometry, float(energy), force, name=text)
             for geometry, energy, force in zip(own, energies, forces, strict=True)
         ]
-    return from_frames(frames, level=LOW_LEVEL, reference="strain")
+    return from_frames(frames, level=level, reference="strain")
 
 
 def _numbers(mol: Chem.Mol) -> np.ndarray:

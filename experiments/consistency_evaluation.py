@@ -1,8 +1,7 @@
-"""Evaluation of `experiments.consistency`: how good structures are, judged by GFN2-xTB and by their graph."""
+"""Evaluation of `experiments.consistency`: how good structures are, judged by energies and by their graph."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,12 +12,12 @@ from rdkit import Chem
 from rdkit.Chem import rdMolAlign
 from scipy.stats import ttest_rel
 
+from experiments.consistency_levels import GFN2, Cache, Level
 from jaxphys.data import (
     Descent,
     embed_conformers,
     positions_of,
     with_positions,
-    xtb_descents,
 )
 from jaxphys.metrics import (
     angle_error,
@@ -43,12 +42,11 @@ SAME = 0.1
 DISTANCES = ("energy", "rmsd", "bond", "angle")
 
 Structures = Sequence[Float[np.ndarray, "k n 3"]]
-Cache = str | os.PathLike | None
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Samples beside the minima of GFN2-xTB that they fall to; all samples of all molecules in a row, (s,).
+    """Samples beside the minima that they fall to; all samples of all molecules in a row, (s,).
 
     molecule: index of the sample's; energy: above the minimum in kcal/mol; rmsd: from it in Å, all atoms,
     atom by atom; bond, angle: mean absolute difference from it in Å and degrees. failed: there is no minimum;
@@ -72,11 +70,16 @@ class Judged:
 
 
 def judge(
-    mols: Sequence[Chem.Mol], samples: Structures, *, cache: Cache = None, processes: int = 2
+    mols: Sequence[Chem.Mol],
+    samples: Structures,
+    *,
+    level: Level = GFN2,
+    cache: Cache = None,
+    processes: int = 2,
 ) -> Judged:
-    """What GFN2-xTB and the graphs say of samples, (k, n, 3) in Å for each molecule.
+    """What the level of theory and the graphs say of samples, (k, n, 3) in Å for each molecule.
 
-    cache, processes: as for `jaxphys.data.xtb_descents`; with more than one, a script needs a main guard.
+    cache, processes: as for the level's descents; with more than one, a script needs a main guard.
     Raises ValueError for another number of samples' sets than molecules, and for no samples at all.
     """
     pairs = [
@@ -88,7 +91,7 @@ def judge(
     molecules = {row: molecule for row, molecule in possible.items() if molecule is not None}
     found = {}
     if molecules:
-        descents = xtb_descents([*molecules.values()], cache=cache, processes=processes, fmax=FMAX)
+        descents = level.descents([*molecules.values()], cache=cache, processes=processes, fmax=FMAX)
         found = dict(zip(molecules, descents, strict=True))
     rows = [_judge_one(mols[i], positions, found.get(row)) for row, (i, positions) in enumerate(pairs)]
     columns: dict[str, Any] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
@@ -135,21 +138,29 @@ def baseline(mols: Sequence[Chem.Mol], count: int, seed: int) -> list[Float[np.n
 
 
 def reference_minima(
-    mols: Sequence[Chem.Mol], count: int, *, seed: int, cache: Cache = None, processes: int = 2
+    mols: Sequence[Chem.Mol],
+    count: int,
+    *,
+    seed: int,
+    level: Level = GFN2,
+    cache: Cache = None,
+    processes: int = 2,
 ) -> list[Float[np.ndarray, "m n 3"]]:
-    """The distinct minima of GFN2-xTB next to `count` conformers of MMFF94s, lowest first, (m, n, 3) in Å.
+    """The distinct minima of a level of theory, lowest first, (m, n, 3) in Å.
 
-    Only minima with the bonds and the stereochemistry of the graph. Raises ValueError for a molecule that has
-    none.
+    They lie next to `count` conformers of MMFF94s. Only minima with the bonds and the stereochemistry of the
+    graph. Raises ValueError for a molecule that has none.
     """
     starts = baseline(mols, count, seed)
     molecules = [_molecule(mol, start) for mol, own in zip(mols, starts, strict=True) for start in own]
     if None in molecules:
         raise ValueError("a minimum of MMFF94s is no molecule")
-    descents = xtb_descents([m for m in molecules if m], cache=cache, processes=processes, fmax=FMAX)
+    descents = level.descents([m for m in molecules if m], cache=cache, processes=processes, fmax=FMAX)
     ends = np.cumsum([len(own) for own in starts]).tolist()
     return [
-        _distinct_minima(mol, [d for d in descents[end - len(own) : end] if isinstance(d, Descent)])
+        _distinct_minima(
+            mol, [d for d in descents[end - len(own) : end] if isinstance(d, Descent)], level.name
+        )
         for mol, own, end in zip(mols, starts, ends, strict=True)
     ]
 
@@ -255,7 +266,7 @@ def _mean_of_known(values: list[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _distinct_minima(mol: Chem.Mol, descents: list[Descent]) -> Float[np.ndarray, "m n 3"]:
+def _distinct_minima(mol: Chem.Mol, descents: list[Descent], level: str) -> Float[np.ndarray, "m n 3"]:
     right = [
         descent
         for descent in descents
@@ -263,7 +274,7 @@ def _distinct_minima(mol: Chem.Mol, descents: list[Descent]) -> Float[np.ndarray
     ]
     if not right:
         smiles = Chem.MolToSmiles(Chem.RemoveHs(mol))
-        raise ValueError(f"none of {len(descents)} minima of GFN2-xTB keeps the bonds and stereo of {smiles}")
+        raise ValueError(f"none of {len(descents)} minima of {level} keeps the bonds and stereo of {smiles}")
     positions = np.stack([descent.positions for descent in right])
     groups = distinct(mol, positions, np.array([descent.energy for descent in right]))
     return positions[[group[0] for group in groups]]

@@ -1,5 +1,7 @@
 """Molecules of `experiments.consistency`: those of `experiments.reliable_energy`, and rings of six."""
 
+from collections.abc import Iterable
+
 from experiments.reliable_molecules import MOLECULES as CHAINS
 from experiments.reliable_molecules import VALIDATION as VALIDATION  # settings are chosen on these alone
 
@@ -12,3 +14,8 @@ O=COc1ccccc1 O=[N+]([O-])c1ccccc1
 """
 
 MOLECULES: tuple[str, ...] = (*CHAINS, *_RINGS.split())
+
+
+def smallest(smiles: Iterable[str], heavy: int) -> tuple[str, ...]:
+    """Those of C, N and O, and hydrogen, with so many heavy atoms at most."""
+    return tuple(text for text in smiles if sum(letter in "CNOcno" for letter in text) <= heavy)

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.consistency_molecules import MOLECULES, VALIDATION
+from experiments.consistency_levels import B3LYP, GFN2
+from experiments.consistency_molecules import MOLECULES, VALIDATION, smallest
 from experiments.consistency_sampling import Sampler
 from experiments.stages import Stage
+from jaxphys.data.conformers import ForceFieldMethod
 
 FIRST = "multitask-first"
 """The stage that the arms fork from."""
@@ -54,10 +56,12 @@ class Weights:
 class Preset:
     """Molecules as SMILES, their labels, the laws' ranges of noise, the model, and a stage for each arm.
 
-    test: number of molecules held out; validation: those that settings are chosen on. conformers: minima of
-    the force field, at most, a molecule; displaced: geometries of each with energies, itself among them;
-    thermal: the range of their displacements in Å. noise: the range of σ in Å of the denoising loss, drawn
-    evenly in the logarithm; half_noise: a narrower one that six draws in ten come from.
+    level: of the good energies, a key of LEVELS; low_level: the force field whose minima are the structures.
+    arms: those of ARMS to train, "multitask" among them. test: number of molecules held out; validation:
+    those that settings are chosen on. conformers: minima of the force field, at most, a molecule; displaced:
+    geometries of each with energies, itself among them; thermal: the range of their displacements in Å.
+    noise: the range of σ in Å of the denoising loss, drawn evenly in the logarithm; half_noise: a narrower
+    one that six draws in ten come from.
     optimality_noise, score_noise, proximal_noise: where each law holds, σ in Å; perturbation: the largest σ
     of η in Å; searched: the part of η that goes downhill, at most so many Å²/eV, downhill, times the force,
     and no farther; score_kt, proximal_kt: in eV; stiffest: of the bonds, in eV/Å², by which the proximal
@@ -68,6 +72,9 @@ class Preset:
     smiles: tuple[str, ...]
     stages: Mapping[str, Stage]
     validation: tuple[str, ...] = VALIDATION
+    level: str = GFN2.name
+    low_level: ForceFieldMethod = "UFF"
+    arms: tuple[str, ...] = tuple(ARMS)
     test: int = 64
     conformers: int = 8
     displaced: int = 12
@@ -125,6 +132,21 @@ PRESETS = {
         sampler=Sampler(steps=2, restarts=1, restart_steps=2),
         checkpoint_every=2,
         ema_decay=0.9,
+    ),
+    # TIME
+    "b3lyp": Preset(
+        smiles=smallest(MOLECULES, 5),
+        stages=stages(
+            16, 10_000, 1e-2, 4e-3, multitask=4500, optimality=3000, score=3200, both=2500, both_forces=2300,
+            proximal=3200, proximal_forces=2900, low=2000, control=3200,
+        ),
+        validation=smallest(VALIDATION, 5),
+        level=B3LYP.name,
+        low_level="MMFF",
+        test=24,
+        conformers=2,
+        displaced=6,
+        samples=1,
     ),
     # an accelerator: a larger model, more time
     "paper": Preset(

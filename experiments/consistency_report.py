@@ -44,7 +44,7 @@ Results = Mapping[str, Mapping[str, Any]]
 Curves = Mapping[str, tuple[ArrayLike, ArrayLike]]
 
 CAPTION = """\
-ΔE, in kcal/mol: energy of a sample above the minimum of GFN2-xTB that it falls to; RMSD: its distance
+ΔE, in kcal/mol: energy of a sample above the minimum of {level} that it falls to; RMSD: its distance
 from there, all atoms, the median; bonds, angles: mean absolute differences from there. COV and AMR: samples
 against the distinct minima of each molecule, of heavy atoms and with δ = 0.5 Å, precision and recall. stereo
 right: all that the SMILES specifies; broken: bonds other than the graph's, or no minimum found: medians count
@@ -70,9 +70,10 @@ def write_report(
     sweeps: by the label of the x axis, for example "calls of the network", curves of the median ΔE in
     kcal/mol by arm.
     """
-    names = names or {}
+    names, level = names or {}, run_config.get("level", "GFN2-xTB")
+    caption = CAPTION.format(level=level)
     text = "\n".join(
-        ["# Structures better than their labels\n", _head(run_config, total), table(results, names), CAPTION]
+        ["# Structures better than their labels\n", _head(run_config, total), table(results, names), caption]
     )
     out.mkdir(parents=True, exist_ok=True)
     (out / "table.md").write_text(text, encoding="utf-8")
@@ -80,7 +81,7 @@ def write_report(
         out / "results.json",
         {"config": run_config, "names": names, "total": total, "results": results, "sweeps": sweeps or {}},
     )
-    _plots(out, results, names, sweeps or {})
+    _plots(out, results, names, sweeps or {}, level)
     print("\n" + text)
 
 
@@ -194,11 +195,13 @@ def _check_alike(found: Sequence[Mapping[str, Any]], runs: Sequence[Path]) -> No
         raise ValueError(f"the runs must be of different seeds, got {seeds}")
 
 
-def _plots(out: Path, results: Results, names: Mapping[str, str], sweeps: Mapping[str, Curves]) -> None:
+def _plots(
+    out: Path, results: Results, names: Mapping[str, str], sweeps: Mapping[str, Curves], level: str
+) -> None:
     report.plot_curves(
         out / "energies.png",
         {names.get(arm, arm): _distribution(row["energies"]) for arm, row in results.items()},
-        xlabel="energy above the sample's own GFN2-xTB minimum (kcal/mol)",
+        xlabel=f"energy above the sample's own {level} minimum (kcal/mol)",
         ylabel="samples below (%)",
         title="How far samples are from a minimum",
         log=False,

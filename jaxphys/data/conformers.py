@@ -70,7 +70,7 @@ def embed_conformers(
         embedded = _embedded(mol, count, seed)
         if method is None or mol.GetNumAtoms() == 1:
             return embedded
-        _check_parameters(mol, method)
+        check_parameters(mol, method)
         left = [_minimise(embedded, conformer.GetId(), method) for conformer in embedded.GetConformers()]
     converged = np.array(left) < LARGEST_FORCE
     if not converged.any():
@@ -93,8 +93,8 @@ def force_field_energies(
     energies, forces = np.zeros(len(positions)), np.zeros(positions.shape)
     if not len(positions) or mol.GetNumAtoms() == 1:
         return energies, forces
+    check_parameters(mol, method)
     with BlockLogs():
-        _check_parameters(mol, method)
         field = _force_field(mol, 0, method)
     for k, conformer in enumerate(positions.astype(np.float64)):
         coordinates = conformer.ravel().tolist()
@@ -143,14 +143,17 @@ def check_hydrogens(mol: Chem.Mol) -> None:
         raise ValueError(f"{_name(mol)} has {implicit} implicit hydrogens; Chem.AddHs makes them atoms")
 
 
-def _check_parameters(mol: Chem.Mol, method: str) -> None:
+def check_parameters(mol: Chem.Mol, method: str) -> None:
+    """Raise a ValueError for an unknown force field, and for atoms that it has no parameters for."""
     known = {
         "UFF": rdForceFieldHelpers.UFFHasAllMoleculeParams,
         "MMFF": rdForceFieldHelpers.MMFFHasAllMoleculeParams,
     }
     if method not in known:
         raise ValueError(f"method must be one of {', '.join(known)}, got {method!r}")
-    if not known[method](mol):
+    with BlockLogs():
+        complete = known[method](mol)
+    if not complete:
         raise ValueError(f"{method} has no parameters for every atom of {_name(mol)}")
 
 
