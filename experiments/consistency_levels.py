@@ -49,8 +49,8 @@ class Level:
 
 GFN2 = Level("GFN2-xTB", xtb_energies, xtb_descents, "xtb")
 
-# The basis: in 6-31G*, which has no p functions on hydrogen, a label takes the same time. The grid: level 1
-# is off by 1e-3 eV between geometries of a molecule, level 2 by 1e-4, for 1.3 times the time.
+# The basis: in 6-31G*, which has no p functions on hydrogen, a label takes nearly the same time. The grid:
+# level 1 is off by 1e-3 eV between geometries of a molecule, level 2 by 1e-4.
 _METHOD = Method("def2-SVP", "b3lyp5", None, 2)
 
 B3LYP = Level(

@@ -69,7 +69,8 @@ def grid_gradient(
     molecule = jax.device_put((padded_orbitals(mole), padded))
 
     def evaluate(rows: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, ...]:
-        return jax.device_get(_block(method, *molecule, np.ascontiguousarray(rows.T), factors))
+        with jax.enable_x64(True):  # set by a context manager, it does not reach other threads
+            return jax.device_get(_block(method, *molecule, np.ascontiguousarray(rows.T), factors))
 
     # XLA keeps to one core within a block: its loops are too small for more
     with ThreadPoolExecutor(lib.num_threads()) as pool:

@@ -122,7 +122,8 @@ def _grid_response(
         some = slice(start, start + POINTS_AT_A_TIME)
         own = {name: getattr(template, name)[some] for name in ("offsets", "volumes", "owner")}
         part = dataclasses.replace(template, **own)
-        return np.asarray(_pull_grid(part, padded, tuple(array[some] for array in cotangents)))
+        with jax.enable_x64(True):  # set by a context manager, it does not reach other threads
+            return np.asarray(_pull_grid(part, padded, tuple(array[some] for array in cotangents)))
 
     with ThreadPoolExecutor(lib.num_threads()) as pool:
         return np.sum(list(pool.map(pull, range(0, points, POINTS_AT_A_TIME))), axis=0)[: len(positions)]

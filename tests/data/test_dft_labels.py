@@ -23,10 +23,13 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def labels(cache):
-    """A stretched molecule, twice: its label and its descent, with JAX's 64-bit mode off."""
-    with jax.enable_x64(False):
+    """A stretched molecule, twice: its label and its descent, with JAX's 64-bit mode off in all threads."""
+    jax.config.update("jax_enable_x64", False)
+    try:
         energies = dft_energies([STRETCHED, STRETCHED], METHOD, cache=cache, processes=2)
         descents = dft_descents([STRETCHED, STRETCHED], METHOD, cache=cache, processes=2)
+    finally:
+        jax.config.update("jax_enable_x64", True)
     return energies, descents
 
 
