@@ -60,8 +60,8 @@ class Preset:
     arms: those of ARMS to train, "multitask" among them. test: number of molecules held out; validation:
     those that settings are chosen on. conformers: minima of the force field, at most, a molecule; displaced:
     geometries of each with energies, itself among them; thermal: the range of their displacements in Å.
-    noise: the range of σ in Å of the denoising loss, drawn evenly in the logarithm; half_noise: a narrower
-    one that six draws in ten come from.
+    noise: the range of σ in Å of the denoising loss, drawn evenly in the logarithm; torsion_noise: a
+    narrower one, where torsions are decided, that six draws in ten come from.
     optimality_noise, score_noise, proximal_noise: where each law holds, σ in Å; perturbation: the largest σ
     of η in Å; searched: the part of η that goes downhill, at most so many Å²/eV, downhill, times the force,
     and no farther; score_kt, proximal_kt: in eV; stiffest: of the bonds, in eV/Å², by which the proximal
@@ -80,7 +80,7 @@ class Preset:
     displaced: int = 12
     thermal: tuple[float, float] = (0.01, 0.12)
     noise: tuple[float, float] = (0.02, 8.0)
-    half_noise: tuple[float, float] = (0.1, 2.0)
+    torsion_noise: tuple[float, float] = (0.1, 2.0)
     optimality_noise: tuple[float, float] = (0.02, 0.3)
     score_noise: tuple[float, float] = (0.01, 0.03)
     proximal_noise: tuple[float, float] = (0.02, 0.8)

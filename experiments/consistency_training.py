@@ -82,7 +82,7 @@ def _shares(count: int, physical: tuple[str, ...]) -> dict[str, slice]:
 def _noise_levels(preset: Preset, shares: dict[str, slice], count: int, key: Any) -> Any:
     """σ in Å, (count,), even in the logarithm: a law's range, else six in ten where torsions are decided."""
     of_range, of_value = jax.random.split(key)
-    ends = jnp.log(jnp.array([preset.noise, preset.half_noise]))
+    ends = jnp.log(jnp.array([preset.noise, preset.torsion_noise]))
     ranges = ends[jax.random.bernoulli(of_range, 0.6, (count,)).astype(int)]
     for law, share in shares.items():
         ranges = ranges.at[share].set(jnp.log(jnp.array(getattr(preset, f"{law}_noise"))))
