@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
 import jax
 import jax.numpy as jnp
 import jraph
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 from scipy.spatial import KDTree
 
@@ -125,6 +125,19 @@ def stack_graphs(graphs: Sequence[jraph.GraphsTuple]) -> jraph.GraphsTuple:
             f"graphs to stack must have one padded size (n_node, n_edge), got {sizes or 'no graphs'}"
         )
     return jax.tree.map(lambda *leaves: np.stack(leaves), *graphs)
+
+
+def centred(positions: Float[Any, "n 3"], mask: Bool[Any, " n"] | None = None) -> Float[jax.Array, "n 3"]:
+    """The structure with the mean position of its real atoms at zero, (n, 3), in the unit given.
+
+    mask: (n,) True for real atoms, all if None; padded ones get zero.
+    """
+    positions = jnp.asarray(positions)
+    if mask is None:
+        return positions - jnp.mean(positions, axis=0)
+    real = jnp.where(mask[:, None], positions, 0.0)
+    count = jnp.maximum(jnp.sum(mask, dtype=positions.dtype), 1.0)
+    return jnp.where(mask[:, None], real - jnp.sum(real, axis=0) / count, 0.0)
 
 
 def _edges_of_size(n_node: int) -> int:

@@ -1,6 +1,5 @@
 """Diffusion of molecules: noise schedules and samplers, in Å, for any denoiser."""
 
-from jaxphys.diffusion.noise import centred as centred
 from jaxphys.diffusion.noise import centred_noise as centred_noise
 from jaxphys.diffusion.samplers import ddim as ddim
 from jaxphys.diffusion.samplers import dpm_solver as dpm_solver
@@ -14,3 +13,4 @@ from jaxphys.diffusion.schedules import VariancePreserving as VariancePreserving
 from jaxphys.diffusion.schedules import as_variance_exploding as as_variance_exploding
 from jaxphys.diffusion.schedules import levels as levels
 from jaxphys.diffusion.schedules import perturb as perturb
+from jaxphys.molecule import centred as centred

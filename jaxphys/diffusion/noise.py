@@ -8,18 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key, UInt32
 
-
-def centred(positions: Float[Any, "n 3"], mask: Bool[Any, " n"] | None = None) -> Float[Array, "n 3"]:
-    """The structure with the mean position of its real atoms at zero, (n, 3), in the unit given.
-
-    mask: (n,) True for real atoms, all if None; padded ones get zero.
-    """
-    positions = jnp.asarray(positions)
-    if mask is None:
-        return positions - jnp.mean(positions, axis=0)
-    real = jnp.where(mask[:, None], positions, 0.0)
-    count = jnp.maximum(jnp.sum(mask, dtype=positions.dtype), 1.0)
-    return jnp.where(mask[:, None], real - jnp.sum(real, axis=0) / count, 0.0)
+from jaxphys.molecule import centred
 
 
 def centred_noise(

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 from jaxphys.models.elements import check_elements, reference_energies
 from jaxphys.models.layers.bonded import bonded_pairs, pair_geometry, tetrahedra
 from jaxphys.models.layers.vector_messages import VectorMessages
+from jaxphys.molecule import centred
 from jaxphys.roles import DenoiseFunction
 
 _LEAST_NOISE = 0.01  # Å, added to σ before its logarithm
@@ -186,12 +187,6 @@ class EnergyHead(nn.Module):
         learned = nn.Dense(1, name="out")(hidden)[:, 0]
         energies = jnp.where(atoms.real, self.config.scale * learned + self.config.shift, 0.0)
         return jnp.sum(energies + reference_energies(self.config, numbers).astype(energies.dtype))
-
-
-def centred(positions: Float[Array, "n 3"], real: Bool[Array, " n"]) -> Float[Array, "n 3"]:
-    """Positions about the mean of the real atoms; zero in padding."""
-    positions = jnp.where(real[:, None], positions, 0.0)
-    return jnp.where(real[:, None], positions - jnp.sum(positions, axis=0) / jnp.sum(real), 0.0)
 
 
 def _atoms(config: DenoiserConfig, graph: jraph.GraphsTuple, dtype: Any) -> Float[Array, "n f"]:
