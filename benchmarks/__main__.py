@@ -5,6 +5,7 @@ Those that take longer, or need a peer that is no dependency, are commands of th
     python -m benchmarks.dft              the DFT engine beside PySCF
     python -m benchmarks.energy_model     a training step of the energy model beside mace-torch
     python -m benchmarks.relaxation       batches of molecules to their minima beside ASE
+    python -m benchmarks.consistency      a step of each law of consistency; conformers a minute beside RDKit
 """
 
 from __future__ import annotations
