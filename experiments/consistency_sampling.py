@@ -104,6 +104,6 @@ def _block(denoise: Denoise, sampler: Sampler, params: Any, graphs: Any, keys: A
         function = functools.partial(denoise, params, graph)
         found = ddim(function, sigmas[0].astype(dtype) * noise, sigmas, mask=mask)
         found = restart(function, later, found, again, repeats=sampler.restarts, mask=mask)
-        return settle(function, found, sampler.settle, mask=mask)
+        return settle(function, found, jnp.asarray(sampler.settle, dtype), mask=mask)
 
     return jax.vmap(one)(graphs, keys)

@@ -50,7 +50,7 @@ def restarted(denoise_fn, start, sigmas, mask=None):
     return diffusion.restart(denoise_fn, KEY, start, sigmas, repeats=2, mask=mask)
 
 
-SAMPLERS = [one_shot, diffusion.ddim, diffusion.dpm_solver, ancestral, restarted]
+SAMPLERS = [one_shot, diffusion.ddim, diffusion.dpm_solver, diffusion.settle, ancestral, restarted]
 RANDOM = (ancestral, restarted)
 
 
@@ -189,7 +189,28 @@ def test_a_restart_keeps_the_structure_chosen_if_its_noise_is_small():
         diffusion.restart(mixture, KEY, OTHER, sigmas, repeats=-1)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS[:3])
+def test_settling_shrinks_a_gaussian_by_a_known_factor_at_each_level():
+    """A sure answer takes s²/(s² + σ²) of the distance from the mean; order and repeats do not matter."""
+    sigmas = np.array([0.2, 0.4, 0.2, 0.1])
+    left = np.prod(WIDTH**2 / (WIDTH**2 + sigmas**2))
+    found = diffusion.settle(gaussian, START, sigmas)
+    np.testing.assert_allclose(found - MEAN, left * (START - MEAN), rtol=1e-12)
+    np.testing.assert_allclose(diffusion.settle(gaussian, START, sigmas[::-1]), found, rtol=1e-12)
+    np.testing.assert_array_equal(diffusion.settle(gaussian, START, jnp.array([])), START)
+
+
+def test_a_sample_settles_in_the_nearest_of_two_structures():
+    """Between the two, 4.2 Å apart, a little off the border where they are as probable as each other."""
+    settle = jax.jit(functools.partial(diffusion.settle, mixture))
+    border = 0.5 + (WIDTH**2 + 0.2**2) * np.log(0.7 / 0.3) / np.sum((OTHER - MEAN) ** 2)
+    noise = 0.2 * diffusion.centred_noise(KEY, (4, 3))
+    sideways = noise - jnp.vdot(noise, OTHER - MEAN) / jnp.sum((OTHER - MEAN) ** 2) * (OTHER - MEAN)
+    for share, nearest in ((border - 0.01, OTHER), (border + 0.01, MEAN), (0.9, MEAN), (0.1, OTHER)):
+        start = share * MEAN + (1 - share) * OTHER + sideways
+        np.testing.assert_allclose(settle(start, np.full(20, 0.2)), nearest, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS[:4])
 def test_a_turned_start_gives_a_turned_structure(sampler):
     turn = np.linalg.qr(RNG.normal(size=(3, 3)))[0]
     sigmas = diffusion.levels(SCHEDULE, 5)

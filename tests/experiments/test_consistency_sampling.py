@@ -1,5 +1,7 @@
 """The sampler of the consistency experiment on denoisers in closed form."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,13 +54,24 @@ def test_a_structure_is_the_same_alone_and_in_blocks():
     assert np.abs(whole[0] - sample(gaussian, 0.3, many, jax.random.key(1), Sampler())[0]).max() > 0.01
 
 
-def test_restarts_mend_what_the_first_steps_did_wrong():
-    """One step from 6 Å ends where the denoiser is wrong; a restart asks again from 0.3 Å."""
-    rough = Sampler(steps=1, restarts=0)
+def test_restarts_and_settling_mend_what_the_first_steps_did_wrong():
+    """One step from 6 Å ends where the denoiser is wrong; a restart asks again at 0.3 Å, settling at 0.2 Å."""
+    rough = Sampler(steps=1, restarts=0, settle=())
     first = sample(unsure, 0.5, graphs(5), KEY, rough)[0, :5]
     np.testing.assert_allclose(first, 2 * CLEAN[5], atol=1e-5)
-    mended = sample(unsure, 0.5, graphs(5), KEY, Sampler(steps=1, restarts=1))[0, :5]
-    np.testing.assert_allclose(mended, CLEAN[5], atol=1e-5)
+    for mending in ({"restarts": 1, "settle": ()}, {"restarts": 0, "settle": (0.2,)}):
+        mended = sample(unsure, 0.5, graphs(5), KEY, Sampler(steps=1, **mending))[0, :5]
+        np.testing.assert_allclose(mended, CLEAN[5], atol=1e-5)
+
+
+def test_settling_takes_the_spread_out_of_samples():
+    """s²/(s² + σ²) of the distance from the minimum is left by each level."""
+    sampler = Sampler(restarts=0, settle=())
+    before = sample(gaussian, 0.3, graphs(5), KEY, sampler)[0, :5] - CLEAN[5]
+    settled = dataclasses.replace(sampler, settle=(0.3, 0.3, 0.6))
+    after = sample(gaussian, 0.3, graphs(5), KEY, settled)[0, :5] - CLEAN[5]
+    assert np.abs(before).max() > 0.1
+    np.testing.assert_allclose(after, before / 2 / 2 / 5, atol=1e-6)
 
 
 def test_another_key_compiles_nothing_and_calls_are_counted():
@@ -66,10 +79,10 @@ def test_another_key_compiles_nothing_and_calls_are_counted():
         jax.debug.callback(lambda: calls.append(1))
         return gaussian(params, graph, positions, sigma)
 
-    calls, sampler = [], Sampler(steps=4, restarts=2, restart_steps=3)
+    calls, sampler = [], Sampler(steps=4, restarts=2, restart_steps=3, settle=[0.2, 0.1])
     sample(counted, 0.1, graphs(3), KEY, sampler)
     jax.effects_barrier()
-    assert len(calls) == sampler.calls == 10
+    assert len(calls) == sampler.calls == 12 and sampler.settle == (0.2, 0.1)
     before = consistency_sampling._block._cache_size()
     sample(counted, 0.2, graphs(5), jax.random.key(1), sampler)
     assert consistency_sampling._block._cache_size() == before
@@ -81,6 +94,8 @@ def test_another_key_compiles_nothing_and_calls_are_counted():
         ({"steps": 0}, "steps and restart_steps must be at least 1"),
         ({"restarts": -1}, "restarts not negative, got 12, 6 and -1"),
         ({"sigma_min": 0.4}, "below sigma_max and restart_sigma, got 0.4, 6.0 and 0.3 Å"),
+        ({"settle": (0.1, 0.0)}, r"levels to settle at must be positive, got \(0\.1, 0\.0\) Å"),
+        ({"settle": (float("nan"),)}, r"levels to settle at must be positive, got \(nan,\) Å"),
     ],
 )
 def test_wrong_settings(settings, message):
