@@ -40,6 +40,10 @@ COMPARED = {
     "bonds": "bond_mean",
     "angles": "angle_mean",
 }
+
+OF_SEED = ("seed", "minima")
+"""What may differ in runs that are combined: molecules held out have other numbers of minima than others."""
+
 Results = Mapping[str, Mapping[str, Any]]
 Curves = Mapping[str, tuple[ArrayLike, ArrayLike]]
 
@@ -186,9 +190,9 @@ def _check_alike(found: Sequence[Mapping[str, Any]], runs: Sequence[Path]) -> No
     for other, run in zip(found[1:], runs[1:], strict=True):
         if list(other["results"]) != list(found[0]["results"]):
             raise ValueError(f"{runs[0]} and {run} do not have the same arms")
-        mine, theirs = ({k: v for k, v in f["config"].items() if k != "seed"} for f in (found[0], other))
+        mine, theirs = found[0]["config"], other["config"]
         for key in {**mine, **theirs}:
-            if mine.get(key) != theirs.get(key):
+            if key not in OF_SEED and mine.get(key) != theirs.get(key):
                 raise ValueError(f"{runs[0]} and {run} differ in {key}: combine runs that differ in the seed")
     seeds = [f["config"].get("seed") for f in found]
     if len(set(seeds)) < len(seeds):
