@@ -55,7 +55,7 @@ def test_a_structure_is_the_same_alone_and_in_blocks():
 
 
 def test_restarts_and_settling_mend_what_the_first_steps_did_wrong():
-    """One step from 6 Å ends where the denoiser is wrong; a restart asks again at 0.3 Å, settling at 0.2 Å."""
+    """One step from 6 Å ends where all is wrong; a restart asks again at 0.3 Å, or settling at 0.2 Å."""
     rough = Sampler(steps=1, restarts=0, settle=())
     first = sample(unsure, 0.5, graphs(5), KEY, rough)[0, :5]
     np.testing.assert_allclose(first, 2 * CLEAN[5], atol=1e-5)

@@ -166,6 +166,26 @@ def test_single_precision_keeps_up_at_every_noise_level(sigma):
     np.testing.assert_allclose(energy, exact, rtol=1e-4)
 
 
+def test_an_untrained_network_of_default_size_answers_thirty_atoms_by_ordinary_numbers():
+    """Sums over all pairs that grow from round to round gave 10²³ eV, and structures of NaN."""
+    model, mol = MultiTask(DenoiserConfig(species=(1, 6, 8))), parse_smiles("CCCCCCCCCO")
+    graph = jax.tree.map(jnp.asarray, bond_graph(mol))
+    params = jax.jit(model.init)(jax.random.key(0), graph, 1.0)
+    noise = 6 * np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    structure, energy = jax.jit(model.apply)(params, _at(graph, noise), jnp.float32(6.0))
+    lengths = np.linalg.norm(structure[:30], axis=1)
+    assert lengths.min() > 1e-3 and lengths.max() < 5 and abs(energy) < 30
+
+
+def test_atoms_far_apart_know_nothing_of_each_other():
+    """Not even by their bonds, which no distance changes."""
+    graph = _graph()
+    changed = {**graph.edges, "bond": jnp.where(graph.edges["bond"] == 1, 2, graph.edges["bond"])}
+    for scale, matters in ((1.0, True), (1e5, False)):
+        here, there = (_both(_at(g, scale * REST))[1] for g in (graph, graph._replace(edges=changed)))
+        assert (abs(here - there) > 1e-6) == matters
+
+
 def test_gradients_are_slopes():
     """Of the energy by the positions, and of a sum over the structure by positions and noise level."""
     graph = _graph()
