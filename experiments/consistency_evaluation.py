@@ -187,7 +187,10 @@ def distinct(
 
 @dataclass(frozen=True)
 class Comparison:
-    """Second less first, over seeds: mean, standard deviation, and p of a paired t-test, NaN for one seed."""
+    """Second less first, over seeds: mean, standard deviation, and p of a paired t-test.
+
+    The latter two are NaN for one seed, and where a difference is not finite.
+    """
 
     difference: float
     spread: float
@@ -205,8 +208,9 @@ def compare(
     if len(first) != len(second) or not first:
         raise ValueError(f"as many seeds of both are needed, got {len(first)} and {len(second)}")
     ones, others = (np.array([summary[metric] for summary in arm], float) for arm in (first, second))
-    differences = others - ones
-    several = len(differences) > 1
+    with np.errstate(invalid="ignore"):  # no difference between infinities
+        differences = others - ones
+    several = len(differences) > 1 and bool(np.isfinite(differences).all())
     spread = float(np.std(differences, ddof=1)) if several else float("nan")
     # without spread there is nothing that a test could divide by
     p = float(ttest_rel(others, ones).pvalue) if several and spread > 0 else float("nan")

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from experiments.consistency_evaluation import compare
+from experiments.consistency_evaluation import Comparison, compare
 from experiments.stages import loss_curves
 from jaxphys import report
 
@@ -168,10 +168,18 @@ def _differences(found: Sequence[Mapping[str, Any]], names: Mapping[str, str], a
                 for name in (against, arm)
             )
             test = compare(first, second, metric)  # type: ignore[arg-type]  # every summary has it
-            p = "" if np.isnan(test.p) else f" (p = {test.p:.2g})"
-            cells.append(f"{test.difference:+.3g} ± {test.spread:.2g}{p}")
+            cells.append(_difference(test))
         rows.append([names.get(arm, arm), *cells])
     return report.format_table(rows, ["model", *COMPARED])
+
+
+def _difference(test: Comparison) -> str:
+    """As much of it as is known."""
+    if np.isnan(test.difference):
+        return "–"
+    spread = "" if np.isnan(test.spread) else f" ± {test.spread:.2g}"
+    p = "" if np.isnan(test.p) else f" (p = {test.p:.2g})"
+    return f"{test.difference:+.3g}{spread}{p}"
 
 
 def _read(run: Path) -> dict[str, Any]:

@@ -99,6 +99,17 @@ def test_seeds_are_averaged_and_compared(tmp_path):
     assert cells(combine(runs[:1]), "multi-task")[1] == "4.00"
 
 
+def test_infinite_medians_are_compared_without_a_word_of_numpy(tmp_path, recwarn):
+    runs = [write(tmp_path / str(seed), seed, np.inf) for seed in (0, 1)]
+    assert cells(combine(runs, against="both").split("Difference")[1], "multi-task")[1] == "+inf"
+    for run in runs:
+        found = json.loads((run / "results.json").read_text())
+        found["results"]["both"]["summary"]["energy_median"] = None
+        (run / "results.json").write_text(json.dumps(found))
+    assert cells(combine(runs, against="both").split("Difference")[1], "multi-task")[1] == "–"
+    assert not recwarn.list
+
+
 def test_runs_that_are_not_seeds_of_one_setting(tmp_path):
     one, same = write(tmp_path / "one"), write(tmp_path / "same")
     other = write(tmp_path / "other", 1, preset="paper")
