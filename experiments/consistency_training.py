@@ -75,6 +75,8 @@ def arm_loss(config: DenoiserConfig, preset: Preset, laws: tuple[str, ...]) -> L
 
 def _shares(count: int, physical: tuple[str, ...]) -> dict[str, slice]:
     """Which examples of a batch each law has: together the first half, at least one each."""
+    if len(physical) > count:
+        raise ValueError(f"{len(physical)} laws need a batch of at least as many examples, got {count}")
     size = max(count // 2 // max(len(physical), 1), 1)
     return {law: slice(place * size, (place + 1) * size) for place, law in enumerate(physical)}
 
