@@ -21,6 +21,7 @@ FEWER = {arm: ARMS[arm] for arm in ("multitask", "both", "control")}
 TINY = dataclasses.replace(
     PRESETS["smoke"],
     smiles=("O", "CO", "C=O", "N", "C#N"),
+    arms=tuple(FEWER),
     # Muon would take most of the time to compile
     stages=dict.fromkeys([FIRST, LOW, *FEWER], Stage(2, 2, 1e-3, excessive=1e9, algorithm="adam")),
     test=1,
@@ -36,7 +37,6 @@ def command():
     """The command line with the miniature preset."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "smoke", TINY)
-        patch.setattr(consistency, "ARMS", FEWER)
         patch.setattr(consistency, "PROCESSES", 1)
         patch.setattr("experiments.consistency_data.PROCESSES", 1)
         yield lambda *arguments: consistency.main([str(argument) for argument in arguments])
@@ -68,7 +68,8 @@ def rows(text):
 
 def test_a_run_leaves_table_plots_results_and_checkpoints(finished):
     table = (finished / "table.md").read_text()
-    expected = [consistency.NAMES[arm] for arm in consistency.NAMES if arm in (*FEWER, *CONTROLS)]
+    names = {arm: name.format(low=TINY.low_level) for arm, name in consistency.NAMES.items()}
+    expected = [name for arm, name in names.items() if arm in (*FEWER, *CONTROLS)]
     assert [row.strip("|").split("|")[0].strip() for row in rows(table)[2:]] == expected
     found = json.loads((finished / "results.json").read_text())
     assert set(found["results"]) == {*FEWER, *CONTROLS} and found["config"]["arms"] == list(FEWER)
