@@ -107,14 +107,16 @@ def stages(batch: int, first: int, rate: float, arms_rate: float, **steps: int) 
     }
 
 
+QUICK = stages(
+    16, 8000, 1e-2, 4e-3, multitask=3000, optimality=2200, score=2600, both=2400, both_forces=1050,
+    proximal=2500, proximal_forces=1100, low=1500, control=2500,
+)  # fmt: skip
+
 PRESETS = {
     # 2 CPU cores, 20 minutes
     "quick": Preset(
         smiles=MOLECULES,
-        stages=stages(
-            16, 8000, 1e-2, 4e-3, multitask=3000, optimality=2200, score=2600, both=2400, both_forces=1050,
-            proximal=2500, proximal_forces=1100, low=1500, control=2500,
-        ),
+        stages=QUICK,
     ),
     # seconds: every part of the experiment, no result to speak of
     "smoke": Preset(
@@ -138,10 +140,7 @@ PRESETS = {
     # to 20, and training 20
     "b3lyp": Preset(
         smiles=smallest(MOLECULES, 5),
-        stages=stages(
-            16, 10_000, 1e-2, 4e-3, multitask=4500, optimality=3000, score=3200, both=2500, both_forces=2300,
-            proximal=3200, proximal_forces=2900, low=2000, control=3200,
-        ),
+        stages=QUICK,
         validation=smallest(VALIDATION, 5),
         level=B3LYP.name,
         low_level="MMFF",
