@@ -75,7 +75,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=int, default=10, help="structures to draw (default: 10)")
     parser.add_argument("--out", type=Path, default=Path("conformers.sdf"), help="default: conformers.sdf")
     parser.add_argument("--run", type=Path, default=RUN, help=f"folder of a training run (default: {RUN})")
-    parser.add_argument("--arm", default="both", help="of the run (default: both)")
+    parser.add_argument("--arm", default="proximal", help="of the run (default: proximal)")
     parser.add_argument("--steps", type=int, help="calls of the model from noise (default: as in training)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise and of open stereochemistry")
     return parser
