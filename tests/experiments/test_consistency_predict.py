@@ -172,8 +172,8 @@ def test_the_model_of_a_run_is_the_one_that_was_saved(tmp_path, capsys):
     params = jax.jit(MultiTask(config).init)(key, graph, 1.0)
     settings = {"model": dataclasses.asdict(config), "sampler": dataclasses.asdict(sampler), "largest": 6}
 
-    save(tmp_path / "run" / "both", params, **settings)
-    found = load_generator(tmp_path / "run", "both")
+    save(tmp_path / "run" / "proximal", params, **settings)
+    found = load_generator(tmp_path / "run", "proximal")
     jax.tree.map(np.testing.assert_array_equal, found.params, params)
     x = jax.random.normal(key, graph.nodes["positions"].shape, jnp.float32)
     expected = jax.jit(MultiTask(config).apply)(
@@ -182,7 +182,7 @@ def test_the_model_of_a_run_is_the_one_that_was_saved(tmp_path, capsys):
     denoised = jax.jit(found.denoise)(found.params, graph, x, 0.7)
     energy = jax.jit(found.energy)(found.params, graph, x)
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4), expected, (denoised, energy))
-    assert (found.sampler, found.largest, found.name) == (sampler, 6, "run/both")
+    assert (found.sampler, found.largest, found.name) == (sampler, 6, "run/proximal")
     # untrained, it makes no molecules
     assert command("C[C@H](C)O", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "out.sdf")) == 2
     assert "none of 10 samples of C[C@H](C)O is sound: 10 other bonds" in capsys.readouterr().err
