@@ -132,7 +132,8 @@ def test_two_seeds_are_combined(command, finished, tmp_path, capsys):
 )
 def test_predictions_that_cannot_be_made(command, finished, tmp_path, capsys, smiles, options, message):
     out = tmp_path / "out.sdf"
-    assert command("predict", smiles, "--run", finished, "--out", out, *options) == 2
+    given = ("--run", finished, "--arm", "both", "--out", out)
+    assert command("predict", smiles, *given, *options) == 2
     shown = capsys.readouterr().err.splitlines()
     assert shown[-1].startswith("error: ") and message in shown[-1]
     assert all(line.startswith("warning: ") for line in shown[:-1]) and not out.exists()
