@@ -135,15 +135,14 @@ PRESETS = {
         checkpoint_every=2,
         ema_decay=0.9,
     ),
-    # 2 CPU cores, two hours by estimate: 1430 labels of 1 to 2 s on a core take 20 to 40 minutes; the
-    # evaluation's 310 descents, of 3 to 12 labels each, about as long; compilation of some dozens of sizes 10
-    # to 20, and training 20
+    # 2 CPU cores, about an hour, most of it labels
     "b3lyp": Preset(
         smiles=smallest(MOLECULES, 5),
         stages=QUICK,
         validation=smallest(VALIDATION, 5),
         level=B3LYP.name,
         low_level="MMFF",
+        arms=("multitask", "both", "proximal", "control"),
         test=24,
         conformers=2,
         displaced=6,

@@ -210,23 +210,21 @@ def _check_alike(found: Sequence[Mapping[str, Any]], runs: Sequence[Path]) -> No
 def _plots(
     out: Path, results: Results, names: Mapping[str, str], sweeps: Mapping[str, Curves], level: str
 ) -> None:
-    report.plot_curves(
+    report.plot_boxes(
         out / "energies.png",
-        {names.get(arm, arm): _distribution(row["energies"]) for arm, row in results.items()},
-        xlabel=f"energy above the sample's own {level} minimum (kcal/mol)",
-        ylabel="samples below (%)",
-        title="How far samples are from a minimum",
-        log=False,
-        log_x=True,
+        {names.get(arm, arm): row["energies"] for arm, row in results.items()},
+        xlabel=f"energy above the {level} minimum (kcal/mol):\nmedian, quartiles, 5 and 95 %",
+        title="How far samples are from their minima",
+        log=True,
     )
     trained = [arm for arm in results if (out / arm / "metrics.jsonl").is_file()]
     if trained:
-        losses = loss_curves(out, trained)
+        # the laws' own values have no common zero
         report.plot_curves(
             out / "loss.png",
-            {names.get(arm, arm): curve for arm, curve in losses.items()},
+            {names.get(arm, arm): loss_curves(out, [arm], key="structure")[arm] for arm in trained},
             xlabel="step",
-            ylabel="loss of its own laws",
+            ylabel="denoising loss, at the noise of the arm's laws",
             title="Training",
         )
     for label, curves in sweeps.items():
@@ -237,12 +235,3 @@ def _plots(
             ylabel="median energy above the minimum (kcal/mol)",
             title="Quality of samples",
         )
-
-
-def _distribution(energies: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Share in % of all samples at or below each finite energy: unsound samples keep it from 100."""
-    values = np.sort(np.asarray(energies, dtype=float))
-    share = 100 * np.arange(1, len(values) + 1) / len(values)
-    # below a thousandth of a kcal/mol nothing is to be seen, but much of a logarithmic axis
-    shown = np.isfinite(values) & (values >= 1e-3)
-    return values[shown], share[shown]

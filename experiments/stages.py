@@ -114,10 +114,12 @@ def map_batches(function: Any, examples: Any, batch: int) -> Any:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)
 
 
-def loss_curves(folder: Path, stages: list[str]) -> dict[str, tuple[list[float], list[float]]]:
-    """Steps and losses of each stage, from its log."""
+def loss_curves(
+    folder: Path, stages: list[str], *, key: str = "loss"
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Steps and losses of each stage, from its log; key: of one law, as its loss is logged."""
     curves = {}
     for stage in stages:
-        lines = [line for line in MetricsLog(folder / stage / "metrics.jsonl").read() if line.get("loss")]
-        curves[stage] = ([line["step"] for line in lines], [line["loss"] for line in lines])
+        lines = [line for line in MetricsLog(folder / stage / "metrics.jsonl").read() if line.get(key)]
+        curves[stage] = ([line["step"] for line in lines], [line[key] for line in lines])
     return curves

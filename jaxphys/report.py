@@ -27,6 +27,7 @@ DASHES = ("-", "--", ":", "-.")  # beyond seven curves, and in grey print
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 WIDTH = 7.0  # inches at 150 dots: one and a quarter times a README's width
 DOTS_PER_INCH = 150
+MANY_CURVES = 6  # whose legend would hide them: it stands beside
 FEW_POINTS = 30  # so many still are data points and no curve
 DECADES = 5  # of a logarithmic colour scale
 STYLE: dict[Any, Any] = {
@@ -154,6 +155,41 @@ def plot_curves(
         _save(figure, path)
 
 
+def plot_boxes(
+    path: str | Path,
+    groups: Mapping[str, ArrayLike],
+    *,
+    xlabel: str,
+    title: str,
+    log: bool = False,
+) -> None:
+    """Median, quartiles and the 5 and 95 % quantiles of each group's values, a box a group, as a PNG.
+
+    groups: by name, drawn downwards, the median written beside. Values that are not finite, and on a
+    logarithmic axis those that are not positive, stand at the edge; a group without values is an empty row.
+    """
+    values = {name: np.asarray(group, dtype=float).ravel() for name, group in groups.items()}
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 1.1 + 0.33 * max(len(values), 1)), layout="constrained")
+        axes = figure.subplots()
+        finite = np.concatenate([*values.values(), np.zeros(0)])
+        finite = finite[np.isfinite(finite) & ((finite > 0) | (not log))]
+        if log and len(finite):
+            axes.set_xscale("log")
+        edges = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
+        for row, group in enumerate(values.values()):
+            _box(axes, row, np.clip(np.nan_to_num(group, nan=np.inf), *edges))
+        axes.set_yticks(range(len(values)), list(values))
+        axes.invert_yaxis()
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.set_xlabel(xlabel)
+        # from the edge: names leave the axes little of the width
+        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=11.0, fontweight="bold")
+        _save(figure, path)
+
+
 def plot_parity(
     path: str | Path,
     groups: Mapping[str, tuple[ArrayLike, ArrayLike]],
@@ -223,6 +259,17 @@ def plot_matrices(path: str | Path, panels: Mapping[str, ArrayLike], *, unit: st
         _save(figure, path)
 
 
+def _box(axes: Axes, row: int, values: np.ndarray) -> None:
+    if not len(values):
+        return
+    low, first, median, third, high = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95])
+    axes.plot([low, high], [row, row], color="#777777", linewidth=1.2)
+    axes.barh(row, third - first, left=first, height=0.6, color=COLOURS[5], edgecolor="none")
+    axes.plot([median, median], [row - 0.3, row + 0.3], color="#000000", linewidth=1.8)
+    place = dict(xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.5)
+    axes.annotate(format_number(median), (high, row), **place)
+
+
 def _dots(index: int, count: int) -> dict[str, Any]:
     return {
         "linestyle": "none",
@@ -274,7 +321,10 @@ def _limits(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
 
 def _label(axes: Axes, xlabel: str, ylabel: str, title: str) -> None:
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    if axes.get_legend_handles_labels()[0]:
+    count = len(axes.get_legend_handles_labels()[0])
+    if count > MANY_CURVES:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    elif count:
         axes.legend()
 
 

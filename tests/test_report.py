@@ -174,6 +174,21 @@ def test_many_curves_differ(tmp_path, figures):
     report.plot_curves(tmp_path / "many.png", curves, xlabel="x", ylabel="y", title="")
     looks = {(line.get_color(), line.get_linestyle()) for line in figures[0].axes[0].lines}
     assert len(looks) == len(curves)
+    assert figures[0].axes[0].get_legend().get_bbox_to_anchor().x0 >= figures[0].axes[0].bbox.x1
+
+
+def test_boxes(tmp_path, figures):
+    path = tmp_path / "boxes.png"
+    groups = {"even": np.arange(1.0, 102.0), "lost": [1.0, 2.0, np.inf, np.nan], "none": []}
+    report.plot_boxes(path, groups, xlabel="energy (eV)", title="Samples", log=True)
+    axes = figures[0].axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(groups)
+    assert (axes.get_xlabel(), axes.get_xscale()) == ("energy (eV)", "log")
+    boxes = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]
+    # unsound values are the worst of all, in a box as in a median
+    np.testing.assert_allclose(boxes, [(26.0, 76.0), (1.75, 101.0)])
+    assert [text.get_text() for text in axes.texts] == ["51.0", "51.5"]
+    np.testing.assert_allclose(axes.lines[0].get_xdata(), [6.0, 96.0])
 
 
 def test_parity(tmp_path, figures):
