@@ -67,7 +67,6 @@ NAMES = {
     "both": "+ both",
     "both-forces": "+ both, force labels",
     "proximal": "+ proximal (ours)",
-    "proximal-forces": "+ proximal, force labels",
     "control": "control: proximal, {low} energies",
     "relaxed": "control: multi-task, relaxed on its energy",
 }

@@ -25,7 +25,6 @@ ARMS: dict[str, tuple[str, ...]] = {
     "both": ("structure", "energy", "optimality", "score"),
     "both-forces": ("structure", "forces", "optimality", "score"),
     "proximal": ("structure", "energy", "proximal"),
-    "proximal-forces": ("structure", "forces", "proximal"),
     "control": ("structure", "low_energy", "proximal"),
 }
 """The laws of each arm."""
@@ -108,8 +107,8 @@ def stages(batch: int, first: int, rate: float, arms_rate: float, **steps: int) 
 
 
 QUICK = stages(
-    16, 8000, 1e-2, 4e-3, multitask=3000, optimality=2200, score=2600, both=2400, both_forces=1050,
-    proximal=2500, proximal_forces=1100, low=1500, control=2500,
+    16, 7000, 1e-2, 4e-3, multitask=2600, optimality=1780, score=2200, both=1910, both_forces=920,
+    proximal=2200, low=1200, control=2130,
 )  # fmt: skip
 
 PRESETS = {
@@ -123,7 +122,7 @@ PRESETS = {
         smiles=("O", "CO", "C=O", "CC", "CN", "C#N", "CCO", "C=C"),
         stages=stages(
             4, 4, 1e-3, 1e-3, multitask=2, optimality=2, score=2, both=2, both_forces=2, proximal=2,
-            proximal_forces=2, low=2, control=2,
+            low=2, control=2,
         ),
         validation=("CC#N",),
         test=2,
@@ -153,7 +152,7 @@ PRESETS = {
         smiles=MOLECULES,
         stages=stages(
             256, 300_000, 3e-3, 1e-3, multitask=200_000, optimality=150_000, score=150_000, both=120_000,
-            both_forces=110_000, proximal=150_000, proximal_forces=140_000, low=50_000, control=150_000,
+            both_forces=110_000, proximal=150_000, low=50_000, control=150_000,
         ),
         conformers=20,
         displaced=24,

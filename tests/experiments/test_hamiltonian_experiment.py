@@ -141,6 +141,7 @@ def test_an_epoch_shows_every_example_once_and_epochs_differ():
     assert epochs[0].tolist() != epochs[1].tolist()
 
 
+@pytest.mark.slow  # the force field's stages are the same
 def test_an_interrupted_stage_resumes_bit_for_bit(finished, tmp_path):
     """Four steps of the law equal two, a stop, and two more."""
     geometries = sample_geometries(TINY, seed=0)

@@ -65,7 +65,7 @@ def _orbital_representation(numbers, turn, basis=BASIS):
     return block_diag(*blocks)
 
 
-@pytest.mark.parametrize("lmax", [1, 2, 3])
+@pytest.mark.parametrize("lmax", [1, pytest.param(2, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("turn", [Rotation.from_rotvec([1.0, 0.4, -2.0]).as_matrix(), IMPROPER, -np.eye(3)])
 def test_blocks_turn_as_pyscf_orbitals_do(lmax, turn):
     config = dataclasses.replace(CONFIG, lmax=lmax)

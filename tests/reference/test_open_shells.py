@@ -29,7 +29,7 @@ def solve(molecule, xc, spin, level=0):
     ("name", "spin", "xc"),
     [
         ("CH3", 1, "b3lyp5"),
-        ("CN", 1, "r2scan"),
+        pytest.param("CN", 1, "r2scan", marks=pytest.mark.slow),
         pytest.param("O2", 2, "pbe", marks=pytest.mark.slow),
         pytest.param("NH", 2, "svwn", marks=pytest.mark.slow),
         pytest.param("OH", 1, "wb97x", marks=pytest.mark.slow),
@@ -48,7 +48,9 @@ def test_open_shells(name, spin, xc):
     np.testing.assert_allclose(found.energy, field.e_tot, atol=1e-8)
 
 
-@pytest.mark.parametrize("xc", ["blyp", "pbe0", "r2scan", "wb97x"])
+@pytest.mark.parametrize(
+    "xc", ["r2scan", "wb97x", *(pytest.param(xc, marks=pytest.mark.slow) for xc in ("blyp", "pbe0"))]
+)
 def test_closed_shells(xc):
     field, system = solve(METHANOL, xc, None)
     density = jnp.asarray(field.make_rdm1())

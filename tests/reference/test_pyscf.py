@@ -15,7 +15,8 @@ from pyscf.dft import RKS
 
 from jaxphys import dft
 
-FUNCTIONALS = ["svwn", "pbe", "b3lyp5", "b3lypg"]
+SLOW = [pytest.param(xc, marks=pytest.mark.slow) for xc in ("svwn", "b3lypg")]
+FUNCTIONALS = ["pbe", "b3lyp5", *SLOW]
 CLOSE = 1e-10  # Ha; the largest difference measured is 4e-12
 
 
