@@ -134,7 +134,7 @@ PRESETS = {
         checkpoint_every=2,
         ema_decay=0.9,
     ),
-    # 2 CPU cores, about an hour, most of it labels
+    # 2 CPU cores, half an hour, most of it labels
     "b3lyp": Preset(
         smiles=smallest(MOLECULES, 5),
         stages=QUICK,
@@ -142,8 +142,8 @@ PRESETS = {
         level=B3LYP.name,
         low_level="MMFF",
         arms=("multitask", "both", "proximal", "control"),
-        test=24,
-        conformers=2,
+        test=20,
+        conformers=1,
         displaced=6,
         samples=1,
     ),

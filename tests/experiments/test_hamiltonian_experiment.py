@@ -23,10 +23,11 @@ TINY = dataclasses.replace(
     PRESETS["smoke"],
     labelled=("O",),
     unlabelled=("N",),
-    labels=Stage(steps=4, batch=2, learning_rate=1e-3),
-    control=Stage(steps=4, batch=2, learning_rate=1e-3),
-    residual=Stage(steps=2, batch=2, learning_rate=1e-3, excessive=1e9),
-    variational=Stage(steps=4, batch=2, learning_rate=1e-3, excessive=1e9),
+    # Muon would take much of the time to compile
+    labels=Stage(steps=4, batch=2, learning_rate=1e-3, algorithm="adam"),
+    control=Stage(steps=4, batch=2, learning_rate=1e-3, algorithm="adam"),
+    residual=Stage(steps=2, batch=2, learning_rate=1e-3, excessive=1e9, algorithm="adam"),
+    variational=Stage(steps=4, batch=2, learning_rate=1e-3, excessive=1e9, algorithm="adam"),
 )
 
 

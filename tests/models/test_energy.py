@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from jaxphys.models import EnergyConfig, EnergyModel, check_species, energy_fn, reference_energy
 from jaxphys.models.energy import SphereProduct
+from jaxphys.models.layers.sphere import sphere_grid
 from jaxphys.molecule import stack_graphs, to_graph
 from jaxphys.neighbours import neighbour_graph, with_charge
 
@@ -175,6 +176,12 @@ def test_every_parameter_matters():
     gradients = jax.jit(jax.grad(total))(_params())
     silent = [jax.tree_util.keystr(p) for p, g in jax.tree.leaves_with_path(gradients) if not np.any(g)]
     assert silent == []
+
+
+@pytest.mark.parametrize("lmax", [0, 1, 2])
+def test_the_smallest_grids_are_exact(lmax):
+    values, weights = sphere_grid(lmax, 2 * lmax)
+    np.testing.assert_allclose(values.T @ (weights[:, None] * values), np.eye((lmax + 1) ** 2), atol=1e-12)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])

@@ -132,8 +132,16 @@ def test_energies_and_fock_matrices_of_fifteen_molecules(fifteen, densities, xc)
     assert_same_maps(fifteen, xc, densities)
 
 
-def test_other_basis_and_fitting_sets_core_potentials_and_grids():
-    assert_same_maps(OTHERS, "b3lyp5", converged_densities(OTHERS, "b3lyp5"))
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("sto-3g", "generated fitting set", "core potential", "grid level 1"),
+        pytest.param(tuple(OTHERS), marks=pytest.mark.slow, id="all"),
+    ],
+)
+def test_other_basis_and_fitting_sets_core_potentials_and_grids(names):
+    cases = {name: OTHERS[name] for name in names}
+    assert_same_maps(cases, "b3lyp5", converged_densities(cases, "b3lyp5"))
 
 
 def test_default_fitting_set_depends_on_the_functional():

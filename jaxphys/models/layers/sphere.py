@@ -31,7 +31,7 @@ def sphere_grid(lmax: int, degree: int) -> tuple[np.ndarray, np.ndarray]:
 
     degree: the highest that the rule integrates exactly.
     """
-    points, weights = lebedev_rule(degree + 1 - degree % 2)
+    points, weights = lebedev_rule(max(3, degree + 1 - degree % 2))  # the smallest that there is is of 3
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         values = np.asarray(harmonics(jnp.asarray(points.T), lmax))
     return values, weights / (4 * np.pi)
