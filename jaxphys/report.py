@@ -266,8 +266,14 @@ def _box(axes: Axes, row: int, values: np.ndarray) -> None:
     axes.plot([low, high], [row, row], color="#777777", linewidth=1.2)
     axes.barh(row, third - first, left=first, height=0.6, color=COLOURS[5], edgecolor="none")
     axes.plot([median, median], [row - 0.3, row + 0.3], color="#000000", linewidth=1.8)
-    place = dict(xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.5)
-    axes.annotate(format_number(median), (high, row), **place)
+    axes.annotate(
+        format_number(median),
+        (high, row),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8.5,
+    )
 
 
 def _dots(index: int, count: int) -> dict[str, Any]:
