@@ -127,8 +127,8 @@ def stack_graphs(graphs: Sequence[jraph.GraphsTuple]) -> jraph.GraphsTuple:
     return jax.tree.map(lambda *leaves: np.stack(leaves), *graphs)
 
 
-def centred(positions: Float[Any, "n 3"], mask: Bool[Any, " n"] | None = None) -> Float[jax.Array, "n 3"]:
-    """The structure with the mean position of its real atoms at zero, (n, 3), in the unit given.
+def centred(positions: Float[Any, "n d"], mask: Bool[Any, " n"] | None = None) -> Float[jax.Array, "n d"]:
+    """The structure with the mean position of its real atoms at zero, (n, d), in the unit given.
 
     mask: (n,) True for real atoms, all if None; padded ones get zero.
     """

@@ -134,10 +134,12 @@ def plot_curves(
     title: str,
     log: bool = True,
     log_x: bool = False,
+    equal: bool = False,
 ) -> None:
     """Curves by label, each (x, y) of one length, as a PNG; units stand in the axis labels.
 
     log, log_x: logarithmic y and x axis, on which values that are not positive are gaps, if any is positive.
+    equal: one scale for both axes, for shapes.
     Raises ValueError if lengths differ.
     """
     pairs = {label: _pair(label, *curve) for label, curve in curves.items()}
@@ -150,6 +152,8 @@ def plot_curves(
             axes.set_yscale("log", nonpositive="mask")
         if log_x and any(np.any(x > 0) for x, _ in pairs.values()):
             axes.set_xscale("log", nonpositive="mask")
+        if equal:
+            axes.set_aspect("equal", adjustable="datalim")
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
         _label(axes, xlabel, ylabel, title)
         _save(figure, path)

@@ -33,7 +33,7 @@ def denoising_score(
 
 
 def denoising_deviation(
-    denoised: Float[Any, "n 3"], positions: Float[Any, "n 3"], *, mask: Bool[Any, " n"] | None = None
+    denoised: Float[Any, "n d"], positions: Float[Any, "n d"], *, mask: Bool[Any, " n"] | None = None
 ) -> Float[Array, ""]:
     """Mean over atoms of |D_i − R_i|² in Å², (), of a denoised structure that is at hand."""
     return force_deviation(denoised, positions, mask=mask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -43,8 +44,9 @@ def distance_energy(
     Source: Kaba et al., NeurIPS 2025 (arXiv 2511.02087), Eq. 7, over n as in their code.
     """
     check_structures(prediction, target, mask)
-    real = _pairs(len(target), mask, edges)
     prediction, target = jnp.asarray(prediction), jnp.asarray(target)
+    mask = None if mask is None else jnp.asarray(mask)
+    real = _pairs(len(target), mask, edges)
     if mask is not None:
         prediction, target = (jnp.where(mask[:, None], r, 0.0) for r in (prediction, target))
     rest, length = _distances(target, edges), _distances(prediction, edges)
@@ -92,10 +94,13 @@ def _distances(
     positions: Float[Array, "n d"], edges: tuple[Any, Any] | None
 ) -> Float[Array, "n n"] | Float[Array, " e"]:
     """Of all pairs, each twice, or along edges; zero with slope zero below `COINCIDENT`."""
+    # one component at a time: arrays whose last axis is 3 keep a processor's vector units idle
+    components = (positions[:, i] for i in range(positions.shape[1]))
     if edges is None:
-        differences = positions[:, None] - positions
+        differences = [x[:, None] - x for x in components]
     else:
-        differences = positions[edges[0]] - positions[edges[1]]
-    square = jnp.sum(differences**2, axis=-1)
-    apart = square > COINCIDENT**2
+        differences = [x[edges[0]] - x[edges[1]] for x in components]
+    square = functools.reduce(jnp.add, [difference**2 for difference in differences])
+    # so that what is not a number is not taken for zero
+    apart = ~(square <= COINCIDENT**2)
     return jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)

@@ -55,6 +55,6 @@ def huber_of_square(square: Array, threshold: float | None) -> Array:
     return jnp.where(square <= threshold**2, square, 2 * threshold * safe_root(square) - threshold**2)
 
 
-def atom_count(positions: Float[Any, "n 3"], mask: Bool[Any, " n"] | None) -> Float[Array, ""] | float:
+def atom_count(positions: Float[Any, "n d"], mask: Bool[Any, " n"] | None) -> Float[Array, ""] | float:
     """Number of real atoms, 1 for none."""
     return float(len(positions)) if mask is None else jnp.maximum(jnp.sum(mask, dtype=positions.dtype), 1.0)

@@ -31,13 +31,13 @@ def force_matching(
 
 
 def force_deviation(
-    predicted: Float[Any, "n 3"],
-    forces: Float[Any, "n 3"],
+    predicted: Float[Any, "n d"],
+    forces: Float[Any, "n d"],
     *,
     mask: Bool[Any, " n"] | None = None,
     huber: float | None = None,
 ) -> Float[Array, ""]:
-    """Mean over atoms of |F̂_i − F_i|², (), of forces (n, 3) that are at hand; as `force_matching`."""
+    """Mean over atoms of |F̂_i − F_i|², (), of forces (n, d) that are at hand; as `force_matching`."""
     difference = predicted - forces
     if mask is not None:
         difference = jnp.where(mask[:, None], difference, 0.0)
