@@ -18,8 +18,8 @@ def rigid_graph(
     n: number of atoms; dimension: D, of space. Each atom is in 2D pairs, with 2D + 1 atoms or fewer in all
     pairs there are. The same seed gives the same graph. Up to 200 atoms graphs are drawn until
     `is_globally_rigid`; larger ones are so with a probability that grows with n, and are not checked. Draw
-    some dozens for each n before the training, and one of them for each step: on the average that is the
-    sum over all pairs, D/((n − 1)/2) of it, where a single graph leaves more other minima.
+    some dozens for each n before the training, and give each sample one of them: their mean is 2D/(n − 1)
+    of the sum over all pairs, where a single graph has more local minima to be caught in.
     The graph is the union of D random rings through all atoms, which is as good as a random regular graph:
     what is almost sure for one is for the other (Kim, Wormald, J. Comb. Theory B 81, 20 (2001)).
     Raises ValueError for fewer than one atom or dimension. Source: Kaba et al., NeurIPS 2025 (arXiv

@@ -34,7 +34,7 @@ WHEEL = {(0, i) for i in range(1, 6)} | {(1, 2), (2, 3), (3, 4), (4, 5), (1, 5)}
         # a triangulated sphere has no pair to spare
         (6, 3, OCTAHEDRON, False),
         (6, 3, OCTAHEDRON | {(0, 1)}, True),
-        # rigid with any pair taken out, but of two shapes: Connelly, J. Comb. Theory B 51, 157 (1991)
+        # rigid with any pair taken out, but of two shapes: Connelly, On generic global rigidity (1991)
         (10, 3, bipartite(5, 5), False),
         # a hinge through two atoms
         (8, 3, complete(5) | {(i, j) for i, j in itertools.combinations((0, 1, 5, 6, 7), 2)}, False),
