@@ -1,7 +1,7 @@
 """Train a denoiser on cheap structures and good energies, and get structures better than its labels.
 
     python -m experiments.consistency          # quick preset: 20 minutes on 2 CPU cores
-    python -m experiments.consistency --preset b3lyp          # half an hour or more
+    python -m experiments.consistency --preset b3lyp          # about an hour
     python -m experiments.consistency --smiles mine.txt       # molecules of your own, one SMILES a line
     python -m experiments.consistency predict "CC(=O)Oc1ccccc1C(=O)O" --samples 10 --out aspirin.sdf
 

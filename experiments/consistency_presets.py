@@ -134,7 +134,7 @@ PRESETS = {
         checkpoint_every=2,
         ema_decay=0.9,
     ),
-    # 2 CPU cores, half an hour, most of it labels
+    # 2 CPU cores, about an hour, most of it labels
     "b3lyp": Preset(
         smiles=smallest(MOLECULES, 5),
         stages=QUICK,
