@@ -1,12 +1,12 @@
 """A network that is asked for polygons of a size, and shown them turned at random: which loss it learns from.
 
-    python -m experiments.polygons          # quick preset: three minutes on 2 CPU cores
+    python -m experiments.polygons          # quick preset: a minute on 2 CPU cores
 
 The input is a radius, the target a regular polygon of that radius, turned by an angle from −θ to θ that the
 network cannot know. The squared error asks for the mean of all turned polygons, which shrinks to a point at
 θ = π; the distance energy and the aligned error ask for a polygon, turned as it may be. With the angle
 known, θ = 0, no loss has an advantage: the control. Set-up and metric: Kaba et al., NeurIPS 2025 (arXiv
-2511.02087). To expect: at θ = π a quality of 6 for the energy and the aligned error, and about 1 for the
+2511.02087). To expect: at θ = π a quality of 6 for the energy and the aligned error, and 0.5 to 2 for the
 squared error, whose polygon has 1 % of the radius asked for. Quality does not see size: with the 50 epochs
 of the preset `paper` that speck becomes regular too. Batch and learning rate are not published.
 """
@@ -62,8 +62,8 @@ class Preset:
 
 
 PRESETS = {
-    "quick": Preset(epochs=10),  # 2 CPU cores, two minutes
-    "paper": Preset(),  # the published numbers of samples and epochs: ten minutes
+    "quick": Preset(epochs=10),  # 2 CPU cores, a minute
+    "paper": Preset(),  # the published numbers of samples and epochs: five times as long
     # seconds: every part of the experiment, no result to speak of
     "smoke": Preset(vertices=8, samples=400, epochs=2, batch=100, turns=(0.0, 1.0), hidden=8, test=20),
 }
