@@ -139,7 +139,7 @@ def plot_curves(
     """Curves by label, each (x, y) of one length, as a PNG; units stand in the axis labels.
 
     log, log_x: logarithmic y and x axis, on which values that are not positive are gaps, if any is positive.
-    equal: one scale for both axes, for shapes.
+    equal: one scale for both axes, for shapes, and the legend beside them.
     Raises ValueError if lengths differ.
     """
     pairs = {label: _pair(label, *curve) for label, curve in curves.items()}
@@ -155,7 +155,7 @@ def plot_curves(
         if equal:
             axes.set_aspect("equal", adjustable="datalim")
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-        _label(axes, xlabel, ylabel, title)
+        _label(axes, xlabel, ylabel, title, beside=equal)
         _save(figure, path)
 
 
@@ -329,10 +329,10 @@ def _limits(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _label(axes: Axes, xlabel: str, ylabel: str, title: str) -> None:
+def _label(axes: Axes, xlabel: str, ylabel: str, title: str, *, beside: bool = False) -> None:
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     count = len(axes.get_legend_handles_labels()[0])
-    if count > MANY_CURVES:
+    if count > MANY_CURVES or (beside and count):
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     elif count:
         axes.legend()

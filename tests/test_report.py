@@ -177,6 +177,15 @@ def test_many_curves_differ(tmp_path, figures):
     assert figures[0].axes[0].get_legend().get_bbox_to_anchor().x0 >= figures[0].axes[0].bbox.x1
 
 
+def test_shapes_keep_their_angles(tmp_path, figures):
+    square = {"square": ([0, 1, 1, 0, 0], [0, 0, 1, 1, 0]), "wide": ([0, 9], [0, 0])}
+    report.plot_curves(tmp_path / "s.png", square, xlabel="x", ylabel="y", title="", log=False, equal=True)
+    axes = figures[0].axes[0]
+    (left, bottom), (right, top) = axes.transData.transform([(0, 0), (1, 1)])
+    assert right - left == pytest.approx(top - bottom)
+    assert axes.get_legend().get_bbox_to_anchor().x0 >= axes.bbox.x1
+
+
 def test_boxes(tmp_path, figures):
     path = tmp_path / "boxes.png"
     groups = {"even": np.arange(1.0, 102.0), "lost": [1.0, 2.0, np.inf, np.nan], "none": []}
