@@ -28,3 +28,14 @@ class DenoiseFunction(Protocol):
     def __call__(
         self, positions: Float[Any, "n 3"], sigma: Float[Any, ""] | float, /
     ) -> Float[Array, "n 3"]: ...
+
+
+@runtime_checkable
+class SpinEnergy(Protocol):
+    """Energy of one system of spins, (), from its spins in [−1, 1], an array of any one shape; reduced units.
+
+    It must be linear in each spin, as products of different spins are; then E(m) of means m is the mean
+    energy of independent spins, and −∂E/∂s_i the field on spin i.
+    """
+
+    def __call__(self, spins: Float[Any, "*shape"], /) -> Float[Array, ""]: ...

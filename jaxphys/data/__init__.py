@@ -22,6 +22,9 @@ from jaxphys.data.extxyz import read_isolated_atoms as read_isolated_atoms
 from jaxphys.data.geometries import embed as embed
 from jaxphys.data.geometries import thermal as thermal
 from jaxphys.data.geometries import thermal_modes as thermal_modes
+from jaxphys.data.ground_states import ground_states as ground_states
+from jaxphys.data.ground_states import lattice_energies as lattice_energies
+from jaxphys.data.ground_states import random_lattices as random_lattices
 from jaxphys.data.label_cache import Descent as Descent
 from jaxphys.data.labels import Method as Method
 from jaxphys.data.labels import build_systems as build_systems
@@ -31,8 +34,17 @@ from jaxphys.data.pcqm4mv2 import read_pcqm4mv2 as read_pcqm4mv2
 from jaxphys.data.pubchemqc import read_pubchemqc as read_pubchemqc
 from jaxphys.data.qm7 import read_qm7 as read_qm7
 from jaxphys.data.qm9 import read_qm9 as read_qm9
+from jaxphys.data.reference_spins import align_spins as align_spins
+from jaxphys.data.reference_spins import lattice_reference as lattice_reference
+from jaxphys.data.reference_spins import reference_spins as reference_spins
 from jaxphys.data.rmd17 import read_rmd17 as read_rmd17
 from jaxphys.data.spice import read_spice as read_spice
+from jaxphys.data.spin_glass import SpinGlass as SpinGlass
+from jaxphys.data.spin_glass import as_lattice as as_lattice
+from jaxphys.data.spin_glass import from_lattice as from_lattice
+from jaxphys.data.spin_glass import read_couplings as read_couplings
+from jaxphys.data.spin_glass import read_spin_glass as read_spin_glass
+from jaxphys.data.spin_graph import spin_graph as spin_graph
 from jaxphys.data.structures import Structure as Structure
 from jaxphys.data.transition1x import read_transition1x as read_transition1x
 from jaxphys.data.xtb import xtb_calculator as xtb_calculator

@@ -3,3 +3,7 @@
 from jaxphys.energies.ase_calculator import EnergyCalculator as EnergyCalculator
 from jaxphys.energies.density_functional import dft as dft
 from jaxphys.energies.elastic_network import elastic_network as elastic_network
+from jaxphys.energies.ising import bonds_of_matrix as bonds_of_matrix
+from jaxphys.energies.ising import check_spins as check_spins
+from jaxphys.energies.ising import ising as ising
+from jaxphys.energies.ising import ising_lattice as ising_lattice

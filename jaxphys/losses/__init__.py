@@ -16,6 +16,7 @@ from jaxphys.losses.fock_matching import fock_matching as fock_matching
 from jaxphys.losses.force_matching import force_deviation as force_deviation
 from jaxphys.losses.force_matching import force_matching as force_matching
 from jaxphys.losses.ground_state_energy import ground_state_energy as ground_state_energy
+from jaxphys.losses.ising_energy import ising_energy as ising_energy
 from jaxphys.losses.masked_atoms import hide_atoms as hide_atoms
 from jaxphys.losses.masked_atoms import masked_atoms as masked_atoms
 from jaxphys.losses.noise_weight import noise_weight as noise_weight

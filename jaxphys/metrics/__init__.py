@@ -13,6 +13,8 @@ from jaxphys.metrics.energy import perturb_and_relax as perturb_and_relax
 from jaxphys.metrics.energy import summarise_recovery as summarise_recovery
 from jaxphys.metrics.hamiltonian import hamiltonian_metrics as hamiltonian_metrics
 from jaxphys.metrics.hamiltonian import scf_cycles as scf_cycles
+from jaxphys.metrics.spins import SpinSummary as SpinSummary
+from jaxphys.metrics.spins import summarise_spins as summarise_spins
 from jaxphys.metrics.structure import angle_error as angle_error
 from jaxphys.metrics.structure import bond_length_error as bond_length_error
 from jaxphys.metrics.structure import broken_bonds as broken_bonds

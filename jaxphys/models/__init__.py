@@ -15,3 +15,5 @@ from jaxphys.models.hamiltonian import HamiltonianModel as HamiltonianModel
 from jaxphys.models.hamiltonian import Layout as Layout
 from jaxphys.models.hamiltonian import assemble as assemble
 from jaxphys.models.hamiltonian import orbital_layout as orbital_layout
+from jaxphys.models.spins import SpinConfig as SpinConfig
+from jaxphys.models.spins import SpinModel as SpinModel
