@@ -71,7 +71,7 @@ PRESETS = {
         size=8,
         test={8: 500, 10: 500, 12: 300, 16: 100},
         stages=stages(
-            1000, 64, cross_entropy=3e-3, margin=3e-3, local=3e-3, true=3e-3, cross_entropy_strongest=3e-3,
+            600, 64, cross_entropy=3e-3, margin=3e-3, local=3e-3, true=3e-3, cross_entropy_strongest=3e-3,
             local_strongest=3e-3, true_strongest=3e-3, no_gauge=3e-3, label_limit=3e-3, shuffled=3e-3,
         ),
     ),

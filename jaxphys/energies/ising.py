@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+from numpy.typing import ArrayLike
 
 from jaxphys.roles import SpinEnergy
 
@@ -45,9 +46,9 @@ def ising_lattice(right: Float[Any, "rows columns"], down: Float[Any, "rows colu
 
 
 def bonds_of_matrix(
-    matrix: Float[Any, "n n"],
+    matrix: ArrayLike,
 ) -> tuple[Float[np.ndarray, " bonds"], Int[np.ndarray, " bonds"], Int[np.ndarray, " bonds"]]:
-    """Couplings, senders and receivers of a matrix J, each bond once; host function.
+    """Couplings, senders and receivers of a matrix J (n, n), each bond once; host function.
 
     Raises ValueError for a matrix that is not square, symmetric, finite, and zero on its diagonal.
     """

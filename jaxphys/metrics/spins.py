@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 SOLVED = 1e-6
 """Gap over |E₀| at which a ground state counts as found, beyond double precision's rounding of E."""
@@ -23,7 +23,7 @@ class SpinSummary:
     solved: float
 
 
-def summarise_spins(energies: Float[np.ndarray, " k"], lowest: Float[np.ndarray, " k"]) -> SpinSummary:
+def summarise_spins(energies: ArrayLike, lowest: ArrayLike) -> SpinSummary:
     """Gaps of energies above those of the ground states, both (k,) in units of J.
 
     Raises ValueError for no systems, other shapes, numbers that are not finite, or energies clearly below the
