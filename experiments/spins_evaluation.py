@@ -33,18 +33,17 @@ Result = dict[str, dict[str, Any]]
 def evaluate(decode: Decode, sets: Mapping[str, Solved], gauge: Gauge = "corner") -> Result:
     """By test set, the gaps of decoded spins, those after greedy descent, and the time a lattice takes.
 
-    decode: (lattices) → spins ±1, a block at a time, of lattices in the gauge given.
+    decode: (lattices) → spins ±1, a block at a time, of lattices in the gauge given, compiled.
     """
     return {name: _evaluate(decode, test, in_gauge(test, gauge)) for name, test in sets.items()}
 
 
 def _evaluate(decode: Decode, test: Solved, lattices: Lattices) -> dict[str, Any]:
     block = min(BLOCK, len(test.lowest))
-    jitted = jax.jit(decode)
-    spins = np.asarray(map_batches(jitted, lattices, block))
+    spins = np.asarray(map_batches(decode, lattices, block))
     relaxed = np.asarray(map_batches(_relax, (lattices, spins), block))
     started = time.perf_counter()
-    jax.block_until_ready(map_batches(jitted, lattices, block))
+    jax.block_until_ready(map_batches(decode, lattices, block))
     seconds = time.perf_counter() - started
     summaries = (summarise_spins(_energies(test, some), test.lowest) for some in (spins, relaxed))
     direct, descended = (dataclasses.asdict(summary) for summary in summaries)
@@ -64,11 +63,14 @@ def _relax(some: tuple[Lattices, Any]) -> Any:
 def by_model(config: SpinConfig, params: Any) -> Decode:
     """The sign of the model's logits."""
 
-    def decode(lattices: Lattices) -> Any:
-        logits = jax.vmap(partial(model_logits, config, params))(lattices)
-        return jnp.where(logits >= 0, 1.0, -1.0)
+    return partial(_signs, config, params)
 
-    return decode
+
+@partial(jax.jit, static_argnums=0)
+def _signs(config: SpinConfig, params: Any, lattices: Lattices) -> Any:
+    """One program serves all arms of a config."""
+    logits = jax.vmap(partial(model_logits, config, params))(lattices)
+    return jnp.where(logits >= 0, 1.0, -1.0)
 
 
 def by_reference(lattices: Lattices) -> Any:
@@ -84,11 +86,12 @@ def by_chance(seed: int) -> Decode:
 def by_annealing(sweeps: int, seed: int) -> Decode:
     """Simulated annealing with so many sweeps."""
 
-    def decode(lattices: Lattices) -> Any:
-        keys = jax.random.split(jax.random.key(seed), len(lattices.label))
-        return jax.vmap(partial(anneal, sweeps))(lattices, keys)
+    return partial(_annealed, sweeps, jax.random.key(seed))
 
-    return decode
+
+@partial(jax.jit, static_argnums=0)
+def _annealed(sweeps: int, key: Any, lattices: Lattices) -> Any:
+    return jax.vmap(partial(anneal, sweeps))(lattices, jax.random.split(key, len(lattices.label)))
 
 
 def anneal(sweeps: int, lattice: Lattices, key: Any) -> Any:

@@ -52,10 +52,10 @@ def predict(couplings: Path, *, run: Path, arm: str, out: Path) -> None:
     predicted = predict_spins(config, params, glass, ARMS[arm].gauge)
     energy_fn = ising(jnp.asarray(glass.couplings, jnp.float32), glass.senders, glass.receivers)
     descended = np.asarray(jax.jit(partial(relax_spins, energy_fn))(jnp.asarray(predicted, jnp.float32)))
-    rows = [["the model", _energy(glass, predicted)], ["and descent from there", _energy(glass, descended)]]
+    rows = [("the model", _energy(glass, predicted)), ("and descent from there", _energy(glass, descended))]
     lattice = as_lattice(glass)
     if lattice is not None and min(lattice[0].shape) <= EXACT:
-        rows.append(["exact ground state", float(ground_states(*(part[None] for part in lattice))[1][0])])
+        rows.append(("exact ground state", float(ground_states(*(part[None] for part in lattice))[1][0])))
     lowest = min(energy for _, energy in rows)
     out.write_text("".join(f"{int(spin):+d}\n" for spin in descended), encoding="utf-8")
     table = [[name, f"{energy:.6f}", f"{energy - lowest:.6f}"] for name, energy in rows]
