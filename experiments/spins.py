@@ -67,7 +67,7 @@ def run(
         f"{preset.train} lattices to train on, {sum(len(test.lowest) for test in sets.values())} to test",
     )
     lattices = random_set(preset.train, preset.size, seed, TRAIN)
-    run_config = _run_config(name, preset, seed, validate)
+    run_config = _run_config(name, preset, seed, validate, data)
     params, seconds = _train(preset, run_config, lattices, seed=seed, out=out)
     _say(started, "evaluation")
     results = _evaluate(preset, params, seconds, sets, seed=seed)
@@ -157,17 +157,19 @@ def _picture(path: Path, preset: Preset, params: Mapping[str, Any], test: Solved
     plot_lattice(path, states, one.spins[0], one.right[0], one.down[0])
 
 
-def _run_config(name: str, preset: Preset, seed: int, validate: bool) -> dict[str, Any]:
+def _run_config(name: str, preset: Preset, seed: int, validate: bool, data: Path | None) -> dict[str, Any]:
     """What a checkpoint is bound to."""
     return {
         "experiment": "spins",
         "preset": name,
         "seed": seed,
         "validate": validate,
+        "data": data and data.name,
         "lattices": {"train": preset.train, "size": _title(preset.size)},
         "test": {_title(size): count for size, count in preset.test.items()},
         "settings": {
-            key: getattr(preset, key) for key in ("temperatures", "h0", "limit", "sweeps", "ema_decay")
+            key: getattr(preset, key)
+            for key in ("temperature", "temperatures", "h0", "limit", "sweeps", "ema_decay")
         },
         "model": preset.model,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from matplotlib.patches import Rectangle
 from jaxphys import report
 from jaxphys.data import lattice_energies
 
+LETTERS = 22  # of a line above a lattice
 UP, DOWN = "#FFFFFF", "#4A6A8A"
 
 
@@ -33,11 +35,12 @@ def plot_lattice(
     panels = {}
     for name, spins in states.items():
         gap = lattice_energies(spins[None], right[None], down[None])[0] - lowest
-        panels[f"{name}: gap {max(gap, 0.0):.2f} J"] = spins * (1 if np.sum(spins * exact) >= 0 else -1)
+        title = f"{textwrap.fill(name, LETTERS)}\ngap {max(gap, 0.0):.2f} J"
+        panels[title] = spins * (1 if np.sum(spins * exact) >= 0 else -1)
     panels["exact ground state"] = exact
     side = min(report.WIDTH / len(panels) * 1.25, 3.2)
     with rc_context(report.STYLE | {"axes.titlesize": 9.0, "axes.titleweight": "normal"}):
-        figure = Figure(figsize=(side * len(panels), side + 0.3), layout="constrained")
+        figure = Figure(figsize=(side * len(panels), side + 0.5), layout="constrained")
         for axes, (title, spins) in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
         ):

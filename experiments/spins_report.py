@@ -32,6 +32,9 @@ in batches, without descent. The time of annealing by number of sweeps is the on
 """
 OF_SEED = ("seed",)
 AGAINST = "cross-entropy"
+UNPLOTTED = ("no-gauge", "label-limit", "shuffled", "shortest", "chance")
+"""Rows that stand in the tables alone: their curves would lie on each other."""
+
 Results = Mapping[str, Mapping[str, Any]]
 
 
@@ -181,7 +184,9 @@ def _rows_and_sets(found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 
 def _plots(out: Path, results: Results) -> None:
     by_size = {}
-    for row in results.values():
+    for arm, row in results.items():
+        if arm in UNPLOTTED:
+            continue
         points = [
             (found["size"], _value(found, COLUMNS["gap (%)"]))
             for found in row["sets"].values()

@@ -38,7 +38,7 @@ def initial_params(config: SpinConfig, lattices: Lattices, seed: int) -> Any:
 def arm_loss(config: SpinConfig, preset: Preset, arm: str) -> LossFn:
     """The arm's loss per spin, as `make_train_step` takes it."""
     law = LAWS[ARMS[arm].law]
-    settings = Settings(preset.temperatures[ARMS[arm].gauge], preset.h0, preset.limit)
+    settings = Settings(preset.temperatures.get(arm, preset.temperature), preset.h0, preset.limit)
 
     def loss_fn(params: Any, batch: Lattices, key: Any) -> tuple[Any, Any, dict[str, Any]]:
         signs = jax.random.rademacher(key, batch.label.shape[:1], batch.label.dtype)
