@@ -24,6 +24,7 @@ ARMS = {
     "local": Arm("local", "corner", "local energy"),
     "true": Arm("true", "corner", "true energy"),
     "cross-entropy-strongest": Arm("cross-entropy", "strongest", "cross-entropy, strongest gauge"),
+    "margin-strongest": Arm("margin", "strongest", "margin, strongest gauge"),
     "local-strongest": Arm("local", "strongest", "local energy, strongest gauge"),
     "true-strongest": Arm("true", "strongest", "true energy, strongest gauge (ours)"),
     "no-gauge": Arm("no-gauge", "corner", "ablation: cross-entropy, labels of either sign"),
@@ -48,7 +49,7 @@ class Preset:
     stages: Mapping[str, Stage]
     temperature: float = 0.1
     temperatures: Mapping[str, float] = field(default_factory=lambda: {"true-strongest": 0.5})
-    h0: float = 0.1
+    h0: float = 1.0
     limit: float = 1000.0
     sweeps: tuple[int, ...] = (10, 100, 1000)
     drawn: int = 16
@@ -63,15 +64,16 @@ def stages(steps: int, batch: int, rates: Mapping[str, float]) -> dict[str, Stag
 
 
 RATES = {
-    "cross-entropy": 1e-2,
+    "cross-entropy": 3e-4,
     "margin": 1e-3,
-    "local": 1e-3,
+    "local": 3e-4,
     "true": 3e-3,
-    "cross-entropy-strongest": 1e-3,
-    "local-strongest": 3e-3,
+    "cross-entropy-strongest": 3e-4,
+    "margin-strongest": 3e-3,
+    "local-strongest": 3e-4,
     "true-strongest": 3e-3,
-    "no-gauge": 1e-2,
-    "label-limit": 1e-3,
+    "no-gauge": 3e-4,
+    "label-limit": 3e-4,
     "shuffled": 3e-3,
 }
 """Peak learning rates, each the best of three to five on other lattices; controls as their laws."""
