@@ -40,7 +40,7 @@ def plot_lattice(
     panels["exact ground state"] = exact
     side = min(report.WIDTH / len(panels) * 1.25, 3.2)
     with rc_context(report.STYLE | {"axes.titlesize": 9.0, "axes.titleweight": "normal"}):
-        figure = Figure(figsize=(side * len(panels), side + 0.5), layout="constrained")
+        figure = Figure(figsize=(side * len(panels), side + 0.7), layout="constrained")
         for axes, (title, spins) in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
         ):
