@@ -1,6 +1,6 @@
 """What a law takes, one Protocol a role: a model, a closed form or `energies.dft`, whatever has the shape."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
@@ -39,3 +39,20 @@ class SpinEnergy(Protocol):
     """
 
     def __call__(self, spins: Float[Any, "*shape"], /) -> Float[Array, ""]: ...
+class TypedAtoms(NamedTuple):
+    """Atoms that may be of several elements at once: positions (n, 3) in Å, and types (n, k), of clean ones
+    a positive scale in the element's place and zero in the others. Padded atoms are zero in both."""
+
+    positions: Float[Any, "n 3"]
+    types: Float[Any, "n k"]
+
+
+@runtime_checkable
+class TypedDenoiseFunction(Protocol):
+    """Estimate of the clean atoms, positions and types, from noisy ones and the noise level.
+
+    atoms: X + σ ε in both parts, in Å, without unit in the types; sigma: σ, (). The best answer is
+    E[X | X_σ].
+    """
+
+    def __call__(self, atoms: TypedAtoms, sigma: Float[Any, ""] | float, /) -> TypedAtoms: ...

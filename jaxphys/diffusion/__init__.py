@@ -13,4 +13,6 @@ from jaxphys.diffusion.schedules import VariancePreserving as VariancePreserving
 from jaxphys.diffusion.schedules import as_variance_exploding as as_variance_exploding
 from jaxphys.diffusion.schedules import levels as levels
 from jaxphys.diffusion.schedules import perturb as perturb
+from jaxphys.diffusion.typed import stochastic_typed as stochastic_typed
+from jaxphys.diffusion.typed import typed_noise as typed_noise
 from jaxphys.molecule import centred as centred

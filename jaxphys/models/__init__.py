@@ -10,6 +10,10 @@ from jaxphys.models.energy import EnergyConfig as EnergyConfig
 from jaxphys.models.energy import EnergyModel as EnergyModel
 from jaxphys.models.energy import EnergyOutputs as EnergyOutputs
 from jaxphys.models.energy import energy_fn as energy_fn
+from jaxphys.models.generator import GeneratorConfig as GeneratorConfig
+from jaxphys.models.generator import MoleculeGenerator as MoleculeGenerator
+from jaxphys.models.generator import typed_denoise_fn as typed_denoise_fn
+from jaxphys.models.generator import typed_graph as typed_graph
 from jaxphys.models.hamiltonian import HamiltonianConfig as HamiltonianConfig
 from jaxphys.models.hamiltonian import HamiltonianModel as HamiltonianModel
 from jaxphys.models.hamiltonian import Layout as Layout

@@ -14,11 +14,9 @@ from jaxtyping import Array, Bool, Float
 from jaxphys.models.elements import check_elements, reference_energies
 from jaxphys.models.layers.bonded import bonded_pairs, pair_geometry, tetrahedra
 from jaxphys.models.layers.vector_messages import VectorMessages
+from jaxphys.models.layers.waves import waves
 from jaxphys.molecule import centred
 from jaxphys.roles import DenoiseFunction
-
-_LEAST_NOISE = 0.01  # Å, added to σ before its logarithm
-_FREQUENCIES = 8
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ class Encoder(nn.Module):
         units, radial, reach = pair_geometry(positions, pairs.mask, config.radial, config.cutoff)
         handedness, towards = tetrahedra(positions, graph.nodes["tetrahedron"])
         atoms = jnp.concatenate([_atoms(config, graph, positions.dtype), handedness[:, None]], axis=-1)
-        noise = nn.silu(nn.Dense(config.channels, name="noise")(_waves(sigma, positions.dtype)))
+        noise = nn.silu(nn.Dense(config.channels, name="noise")(waves(sigma, positions.dtype)))
         scalars = nn.Dense(config.channels, use_bias=False, name="atoms")(atoms)
         scalars = scalars + nn.Dense(config.channels, name="noise_of_atoms")(noise)
         scalars = jnp.where(pairs.complete, scalars, jnp.nan)
@@ -196,10 +194,3 @@ def _atoms(config: DenoiserConfig, graph: jraph.GraphsTuple, dtype: Any) -> Floa
     unknown = (jnp.sum(elements, axis=1) == 0) & (numbers > 0)
     elements = jnp.where(unknown[:, None], jnp.nan, elements)
     return jnp.concatenate([elements, graph.nodes["formal_charge"][:, None].astype(dtype)], axis=-1)
-
-
-def _waves(sigma: Float[Any, ""] | float, dtype: Any) -> Float[Array, " f"]:
-    """Sines and cosines of multiples of log(σ + 0.01 Å)."""
-    frequencies = 0.4 * jnp.arange(1, _FREQUENCIES + 1, dtype=dtype)
-    angles = frequencies * jnp.log(jnp.asarray(sigma, dtype) + _LEAST_NOISE)
-    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)])
