@@ -52,6 +52,7 @@ def run_stage(
 ) -> tuple[Any, float]:
     """Train on one loss, as `make_train_step` takes it, from the folder's newest checkpoint if it has one.
 
+    examples: stacked, each epoch's in a new order; or a function that gives the batch of a step.
     warmup, clip: as for `make_optimizer`; callback, callback_every: as for `train`.
     Returns the averaged parameters and the seconds spent in steps.
     """
@@ -72,7 +73,7 @@ def run_stage(
     state = train(
         state,
         step,
-        partial(batch_of_step, examples, stage.batch, seed),
+        examples if callable(examples) else partial(batch_of_step, examples, stage.batch, seed),
         steps=stage.steps,
         checkpoints=checkpoints,
         log=log,

@@ -71,7 +71,8 @@ def typed_denoise_fn(model: nn.Module, params: Any, mask: Bool[Any, " n"]) -> Ty
     scale = model.config.type_scale  # type: ignore[attr-defined]  # any module with such a config
 
     def denoise(atoms: TypedAtoms, sigma: Float[Any, ""] | float) -> TypedAtoms:
-        positions, logits = model.apply(params, typed_graph(atoms, mask), sigma)  # type: ignore[misc]
+        estimates: Any = model.apply(params, typed_graph(atoms, mask), sigma)
+        positions, logits = estimates
         types = jnp.where(mask[:, None], scale * jax.nn.softmax(logits), 0.0)
         return TypedAtoms(positions, types.astype(positions.dtype))
 

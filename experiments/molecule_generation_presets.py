@@ -1,0 +1,87 @@
+"""What `experiments.molecule_generation` trains on, by which losses, for how long, and how it samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from experiments.consistency_molecules import MOLECULES
+from experiments.molecule_generation_losses import distance_energy, squared_error, stiffness
+from experiments.molecule_generation_sampling import Sampler
+
+LOSSES: dict[str, Callable[..., Any]] = {
+    "mse": squared_error,
+    "exponential": partial(distance_energy, stiffness=stiffness["exponential"]),
+    "inverse": partial(distance_energy, stiffness=stiffness["inverse"]),
+    "inverse-square": partial(distance_energy, stiffness=stiffness["inverse-square"]),
+    "constant": partial(distance_energy, stiffness=stiffness["constant"]),
+}
+"""Of the positions, by arm: (prediction, target, mask=) to a scalar."""
+
+NAMES = {
+    "data": "the data themselves",
+    "mse": "mean squared error",
+    "exponential": "energy, k ~ exp(−r)",
+    "inverse": "energy, k ~ 1/r",
+    "inverse-square": "energy, k ~ 1/r²",
+    "constant": "control: energy, k constant",
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Molecules, arms, sizes and times.
+
+    rates: the arms, of LOSSES, and the peak learning rate of each, which is tuned for it alone. steps, batch:
+    of every arm alike. smiles, conformers: what is embedded where no data are given; elements, largest: of
+    data, what is kept, and the most atoms. sizes: padded numbers of atoms; a step takes molecules of one.
+    noise: median of σ in Å, and width of ln σ, of its normal distribution. weights: of the positions' losses,
+    which by themselves are of other sizes than those of the elements; 1 where none is named. samples:
+    molecules made of each arm; judged: how many of the valid ones, at most, are relaxed and checked.
+    """
+
+    rates: Mapping[str, float]
+    steps: int
+    batch: int
+    smiles: tuple[str, ...] = MOLECULES
+    conformers: int = 4
+    elements: tuple[int, ...] = (1, 6, 7, 8, 9)
+    largest: int = 23
+    sizes: tuple[int, ...] = (11, 14, 17, 23)
+    noise: tuple[float, float] = (0.4, 1.3)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    elements_weight: float = 1.0
+    samples: int = 1000
+    judged: int = 60
+    model: dict[str, Any] = field(default_factory=dict)  # sizes of GeneratorConfig
+    sampler: Sampler = field(default_factory=Sampler)
+    algorithm: str = "muon"
+    checkpoint_every: int = 1000
+    ema_decay: float = 0.998
+
+
+PRESETS = {
+    # 2 CPU cores
+    "quick": Preset(
+        rates={"mse": 1e-2, "exponential": 1e-2, "constant": 1e-2},
+        steps=3000,
+        batch=32,
+    ),
+    # seconds: every part of the experiment, no result to speak of
+    "smoke": Preset(
+        rates={"mse": 1e-3, "exponential": 1e-3},
+        steps=2,
+        batch=2,
+        smiles=("O", "CO", "C=O", "C[C@H](O)N"),
+        conformers=1,
+        sizes=(6, 12),
+        samples=4,
+        judged=2,
+        model={"channels": 8, "layers": 2},
+        sampler=Sampler(steps=2),
+        checkpoint_every=2,
+        ema_decay=0.9,
+    ),
+}
