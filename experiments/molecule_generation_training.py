@@ -40,9 +40,9 @@ def arm_loss(config: GeneratorConfig, preset: Preset, arm: str) -> LossFn:
             return _example(model, params, LOSSES[arm], example, sigma, key)
 
         positions, elements = jax.vmap(one)(batch, sigmas, jax.random.split(of_noise, count))
-        means = {"positions": jnp.sum(positions), "elements": jnp.sum(elements)}
-        total = preset.weights.get(arm, 1.0) * means["positions"] + preset.elements_weight * means["elements"]
-        return total, jnp.asarray(float(count)), means
+        sums = {"positions": jnp.sum(positions), "elements": jnp.sum(elements)}
+        total = preset.weights.get(arm, 1.0) * sums["positions"] + preset.elements_weight * sums["elements"]
+        return total, jnp.asarray(float(count)), sums
 
     return loss_fn
 
