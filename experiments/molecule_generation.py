@@ -1,6 +1,6 @@
 """Train generators of molecules, one by the squared error and others by an energy in its place; compare them.
 
-    python -m experiments.molecule_generation                 # quick preset: 12 minutes on 2 CPU cores, by estimate
+    python -m experiments.molecule_generation         # quick preset: 12 minutes on 2 CPU cores, by estimate
     python -m experiments.molecule_generation --preset qm7 --data qm7_7101.npz
     python -m experiments.molecule_generation --preset paper --data qm9.tar.bz2   # an accelerator
     python -m experiments.molecule_generation sample --n 100 --out molecules.sdf
