@@ -35,12 +35,14 @@ from experiments.molecule_generation_data import (
 )
 from experiments.molecule_generation_evaluation import evaluate
 from experiments.molecule_generation_losses import of_mirror_images
-from experiments.molecule_generation_presets import LOSSES, PRESETS, Preset
+from experiments.molecule_generation_picture import plot_molecules
+from experiments.molecule_generation_presets import LOSSES, NAMES, PRESETS, Preset
 from experiments.molecule_generation_report import combine, write_report
 from experiments.molecule_generation_sampling import generate
 from experiments.molecule_generation_training import arm_loss, initial_params
 from experiments.stages import Stage, run_stage
 from jaxphys.metrics import chiral_centres, connectivity, perceive
+from jaxphys.metrics.generation import Geometry
 from jaxphys.models import GeneratorConfig, MoleculeGenerator
 from jaxphys.training import prepare_cpu
 
@@ -70,10 +72,11 @@ def run(name: str, *, seed: int, out: Path, resume: bool, data: Path | None = No
     _say(started, f"training on {len(molecules)} molecules, {molecules.source}")
     params, seconds = _train(preset, config, run_config, molecules, seed=seed, out=out)
     _say(started, "evaluation")
-    results = _evaluate(preset, config, params, molecules, seed=seed, cache=out.parent / "xtb")
+    results, made = _evaluate(preset, config, params, molecules, seed=seed, cache=out.parent / "xtb")
     for arm, value in seconds.items():
         results[arm]["seconds"] = value
     write_report(out, results, run_config=run_config, total=time.perf_counter() - started)
+    plot_molecules(out / "molecules.png", {NAMES[arm]: found for arm, found in made.items()})
 
 
 def _molecules(preset: Preset, data: Path | None) -> Molecules:
@@ -118,8 +121,8 @@ def _evaluate(
     *,
     seed: int,
     cache: Path,
-) -> dict[str, dict[str, Any]]:
-    """Everything that is known of the data, and of each arm's molecules, which have as many atoms."""
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[Geometry]]]:
+    """What is known of the data, and of each arm's molecules, which have as many atoms; and the molecules."""
     rng = np.random.default_rng([seed, 3])
     chosen = [molecules.geometries[i] for i in rng.integers(len(molecules), size=preset.samples)]
     graphs = [perceive(*geometry) for geometry in molecules.geometries]
@@ -135,14 +138,16 @@ def _evaluate(
     counts = [len(numbers) for numbers, _ in chosen]
     # so that no arm's time is that of compilation
     make(next(iter(params.values())), sorted(set(counts)))
+    made = {"data": chosen}
     for arm, own in params.items():
         started = time.perf_counter()
         found = make(own, counts)
         speed = 60 * len(counts) / (time.perf_counter() - started)
+        made[arm] = found
         results[arm] = evaluate(found, known=known, **settings) | {"speed": speed}
         if handed:
             results[arm]["mirror"] = of_mirror_images(LOSSES[arm], handed)
-    return results
+    return results, made
 
 
 def _run_config(

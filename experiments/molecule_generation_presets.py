@@ -8,15 +8,16 @@ from functools import partial
 from typing import Any
 
 from experiments.consistency_molecules import MOLECULES
-from experiments.molecule_generation_losses import distance_energy, squared_error, stiffness
+from experiments.molecule_generation_losses import squared_error
 from experiments.molecule_generation_sampling import Sampler
+from jaxphys.losses import distance_energy, stiffness
 
 LOSSES: dict[str, Callable[..., Any]] = {
     "mse": squared_error,
-    "exponential": partial(distance_energy, stiffness=stiffness["exponential"]),
-    "inverse": partial(distance_energy, stiffness=stiffness["inverse"]),
-    "inverse-square": partial(distance_energy, stiffness=stiffness["inverse-square"]),
-    "constant": partial(distance_energy, stiffness=stiffness["constant"]),
+    "exponential": partial(distance_energy, stiffness=stiffness.exponential),
+    "inverse": partial(distance_energy, stiffness=stiffness.inverse),
+    "inverse-square": partial(distance_energy, stiffness=stiffness.inverse_square),
+    "constant": partial(distance_energy, stiffness=stiffness.constant),
 }
 """Of the positions, by arm: (prediction, target, mask=) to a scalar."""
 
