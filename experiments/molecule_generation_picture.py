@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rdkit import Chem
@@ -34,7 +35,7 @@ def plot_molecules(path: Path, rows: Mapping[str, Sequence[Geometry]]) -> None:
             marked.append(unstable)
             legends.append(name if place == 0 else "")
     canvas = rdMolDraw2D.MolDraw2DCairo(SIDE * COLUMNS, SIDE * len(rows), SIDE, SIDE)
-    options = canvas.drawOptions()
+    options: Any = canvas.drawOptions()  # whose type stubs have no attributes to set
     options.legendFontSize = 15
     options.prepareMolsBeforeDrawing = False
     options.flagCloseContactsDist = -1

@@ -35,7 +35,7 @@ class GeneratorConfig:
     radial: int = 10
     cutoff: float = 5.0
     spread: float = 1.3
-    type_scale: float = 1.0
+    type_scale: float = 0.3
 
     def __post_init__(self):
         if not self.species or len(set(self.species)) < len(self.species) or min(self.species) < 1:

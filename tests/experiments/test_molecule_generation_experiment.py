@@ -62,7 +62,7 @@ class TestRun:
             assert (finished / arm / "metrics.jsonl").is_file()
         # the law is blind for the hand, the squared error is not
         assert found["results"]["exponential"]["mirror"] < 1e-6 < 1e-3 < found["results"]["mse"]["mirror"]
-        assert (finished / "strain.png").is_file() and (finished / "loss.png").is_file()
+        assert all((finished / f"{name}.png").is_file() for name in ("strain", "loss", "molecules"))
 
     def test_goes_on_exactly_and_not_by_mistake(self, command, finished, capsys):
         assert command("--preset", "smoke", "--out", finished) == 2
