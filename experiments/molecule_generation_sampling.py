@@ -33,7 +33,7 @@ class Sampler:
     sigma_max: float = 6.0
     sigma_min: float = 0.02
     rho: float = 7.0
-    eta: float = 0.7
+    eta: float = 1.0
 
     def __post_init__(self) -> None:
         if self.steps < 1:
