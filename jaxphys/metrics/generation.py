@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import rdkit
 from jaxtyping import Bool, Float, Int
 from rdkit import Chem
 from rdkit.Chem import rdDetermineBonds
@@ -133,9 +135,11 @@ def pose_checks(mols: Sequence[Chem.Mol]) -> dict[str, Bool[np.ndarray, " m"]]:
             "PoseBusters is not installed: pip install 'jaxphys[generation]'",
             name=error.name,
         ) from None
+    # PoseBusters flushes the stream that RDKit's log had at import, which may be closed by now
+    rdkit.log_handler.stream = sys.stderr
     with BlockLogs():
         table = PoseBusters(config="mol").bust(list(mols), None, None)
-    return {str(name): table[name].fillna(False).to_numpy(dtype=bool) for name in table.columns}
+    return {str(name): table[name].eq(True).to_numpy(dtype=bool) for name in table.columns}
 
 
 def _with_bonds(mol: Chem.RWMol) -> Chem.Mol | None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,8 +29,15 @@ def command():
     """The command line, on one process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(molecule_generation_evaluation, "PROCESSES", 1)
-        # Muon would take most of the time to compile
-        patch.setitem(PRESETS, "smoke", dataclasses.replace(PRESETS["smoke"], algorithm="adam"))
+        # compiling takes most of the time: Muon, every size of molecules, every layer
+        less: dict[str, Any] = {
+            "algorithm": "adam",
+            "smiles": ("C[C@H](O)N",),
+            "conformers": 2,
+            "sizes": (12,),
+        }
+        less["model"] = {"channels": 8, "layers": 1}
+        patch.setitem(PRESETS, "smoke", dataclasses.replace(PRESETS["smoke"], **less))
         yield lambda *arguments: molecule_generation.main([str(argument) for argument in arguments])
 
 
