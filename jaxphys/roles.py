@@ -39,6 +39,8 @@ class SpinEnergy(Protocol):
     """
 
     def __call__(self, spins: Float[Any, "*shape"], /) -> Float[Array, ""]: ...
+
+
 class TypedAtoms(NamedTuple):
     """Atoms that may be of several elements at once: positions (n, 3) in Å, and types (n, k), of clean ones
     a positive scale in the element's place and zero in the others. Padded atoms are zero in both."""
