@@ -1,6 +1,6 @@
 """Train a network on the energy in place of cross entropy, and get ground states of spin glasses.
 
-    python -m experiments.spins          # quick preset: 9 minutes on 2 CPU cores
+    python -m experiments.spins          # quick preset: 6 minutes on 2 CPU cores
     python -m experiments.spins --data FOLDER          # tested on the couplings of a folder too
     python -m experiments.spins predict FILE           # spins for couplings of your own
     python -m experiments.spins combine runs/spins-quick-*          # seeds in one table
