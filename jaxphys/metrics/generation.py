@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,9 +139,21 @@ def pose_checks(mols: Sequence[Chem.Mol]) -> dict[str, Bool[np.ndarray, " m"]]:
         ) from None
     # PoseBusters flushes the stream that RDKit's log had at import, which may be closed by now
     rdkit.log_handler.stream = sys.stderr
-    with BlockLogs():
+    with BlockLogs(), _errors_alone("posebusters"):
         table = PoseBusters(config="mol").bust(list(mols), None, None)
     return {str(name): table[name].eq(True).to_numpy(dtype=bool) for name in table.columns}
+
+
+@contextmanager
+def _errors_alone(logger: str) -> Iterator[None]:
+    """Without the logger's warnings: of each check that fails there are two."""
+    own = logging.getLogger(logger)
+    level = own.level
+    own.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        own.setLevel(level)
 
 
 def _with_bonds(mol: Chem.RWMol) -> Chem.Mol | None:
