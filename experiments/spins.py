@@ -5,7 +5,7 @@
     python -m experiments.spins predict FILE           # spins for couplings of your own
     python -m experiments.spins combine runs/spins-quick-*          # seeds in one table
 
-Square lattices, J ~ U[−1, 1]; labels are exact ground states, by a transfer matrix. Arms of equal time, of
+Square lattices, J ~ U[−1, 1]; labels are exact ground states, by a transfer matrix. Arms of equal steps, of
 one network: cross-entropy and margin on the label; the energy of the prediction in the label's field (local),
 and in its own (true), which needs no label; all of Kaba, Sareen et al., NeurIPS 2025. Controls: the local
 energy where labels outweigh the fields, and the true energy of other couplings, by which nothing is gained.
@@ -15,6 +15,7 @@ Baselines: greedy descent and simulated annealing. What to expect of the quick p
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ from experiments.spins_presets import ARMS, PRESETS, Preset
 from experiments.spins_report import combine, write_report
 from experiments.spins_training import arm_loss, initial_params, model_config
 from experiments.stages import run_stage
+from jaxphys.models import SpinConfig
 from jaxphys.training import prepare_cpu
 
 PICTURED = ("cross-entropy", "local", "true", "true-strongest")
@@ -171,8 +173,16 @@ def _run_config(name: str, preset: Preset, seed: int, validate: bool, data: Path
             key: getattr(preset, key)
             for key in ("temperature", "temperatures", "h0", "limit", "sweeps", "ema_decay")
         },
-        "model": preset.model,
+        "stages": {arm: dataclasses.asdict(stage) for arm, stage in preset.stages.items()},
+        "model": _sizes(preset),
     }
+
+
+def _sizes(preset: Preset) -> dict[str, int]:
+    """All sizes of the model, those that the preset leaves as they are too: a later default is another."""
+    sizes = dataclasses.asdict(SpinConfig(**preset.model))
+    del sizes["pinned"]  # the gauge's
+    return sizes
 
 
 def _say(started: float, text: str) -> None:

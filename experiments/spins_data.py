@@ -86,7 +86,7 @@ def _of_files(glasses: Sequence[SpinGlass]) -> Solved:
     right, down = (np.stack(part) for part in zip(*(pair for pair in pairs if pair is not None), strict=True))
     found = _solve(right, down)
     for glass, energy in zip(glasses, found.lowest, strict=True):
-        if glass.energy is not None and abs(glass.energy - energy) > 1e-6 * max(1.0, abs(energy)):
+        if glass.energy is not None and not abs(glass.energy - energy) <= 1e-6 * max(1.0, abs(energy)):
             raise ValueError(
                 f"{glass.name}: lowest energy {glass.energy:.8g} in the folder, {energy:.8g} found"
             )

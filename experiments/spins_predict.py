@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,14 @@ def load_model(run: Path, arm: str) -> tuple[Any, SpinConfig]:
 
 def predict_spins(config: SpinConfig, params: Any, glass: SpinGlass, gauge: Gauge) -> np.ndarray:
     """The signs of the model's logits, ±1, (spins,)."""
-    graph = jax.tree.map(jnp.asarray, spin_graph(glass, strongest=gauge == "strongest"))
-    logits = jax.jit(SpinModel(config).apply)(params, graph)
-    return np.where(np.asarray(logits) >= 0, 1, -1)
+    # the model knows couplings up to 1, and ground states know no unit
+    scale = np.abs(glass.couplings).max(initial=0.0) or 1.0
+    scaled = dataclasses.replace(glass, couplings=glass.couplings / scale)
+    graph = jax.tree.map(jnp.asarray, spin_graph(scaled, strongest=gauge == "strongest"))
+    logits = np.asarray(jax.jit(SpinModel(config).apply)(params, graph))
+    if not np.isfinite(logits).all():
+        raise ValueError(f"the model's logits are not finite for couplings of at most {scale:g}")
+    return np.where(logits >= 0, 1, -1)
 
 
 def _energy(glass: SpinGlass, spins: np.ndarray) -> float:

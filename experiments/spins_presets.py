@@ -26,7 +26,7 @@ ARMS = {
     "cross-entropy-strongest": Arm("cross-entropy", "strongest", "cross-entropy, strongest gauge"),
     "margin-strongest": Arm("margin", "strongest", "margin, strongest gauge"),
     "local-strongest": Arm("local", "strongest", "local energy, strongest gauge"),
-    "true-strongest": Arm("true", "strongest", "true energy, strongest gauge (ours)"),
+    "true-strongest": Arm("true", "strongest", "true energy, strongest gauge, T = 0.5 (ours)"),
     "no-gauge": Arm("no-gauge", "corner", "ablation: cross-entropy, labels of either sign"),
     "label-limit": Arm("label-limit", "corner", "control: local energy, h₀ → ∞"),
     "shuffled": Arm("shuffled", "corner", "control: true energy, others' couplings"),

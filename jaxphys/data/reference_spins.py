@@ -58,8 +58,8 @@ def lattice_reference(
 
 
 def align_spins(
-    spins: Int[np.ndarray, count * shape], reference: Int[np.ndarray, count * shape]
-) -> Int[np.ndarray, count * shape]:
+    spins: Int[np.ndarray, " count *shape"], reference: Int[np.ndarray, " count *shape"]
+) -> Int[np.ndarray, " count *shape"]:
     """Each state or its flip, whichever agrees with more of the reference; at a draw, with its first spin."""
     flat = (spins * reference).reshape(len(spins), -1)
     overlap = 2 * flat.sum(axis=1) + flat[:, 0]

@@ -6,8 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from jaxphys.energies import check_spins
 from jaxphys.roles import SpinEnergy
 
 
@@ -32,7 +34,7 @@ def ising_energy(
     the caller's to fix. Nothing of the logits is detached; no gradient goes into the label or its fields.
     Source: Kaba, Sareen et al., NeurIPS 2025 (arXiv 2511.02087), Eq. 16, whose printed form, +Σ_i ŷ_i Σ_j
     (J_ij + h0) y_j, has its minimum at the flipped label, if at all.
-    Raises ValueError for T ≤ 0 or h0 < 0.
+    Raises ValueError for T ≤ 0 or h0 < 0, and, outside of jit, for a label that is not ±1 on real spins.
     """
     if not temperature > 0 or not h0 >= 0:
         raise ValueError(f"temperature must be positive and h0 not negative, got {temperature} and {h0}")
@@ -43,6 +45,8 @@ def ising_energy(
     if label is None:
         energy = energy_fn(means)
     else:
+        if not isinstance(label, jax.core.Tracer) and not isinstance(real, jax.core.Tracer):
+            check_spins(np.asarray(label)[np.asarray(real)])
         label = jnp.where(real, jnp.asarray(label, means.dtype), 0.0)
         fields = jax.lax.stop_gradient(h0 * label - jax.grad(energy_fn)(label))
         energy = -jnp.sum(fields * means)

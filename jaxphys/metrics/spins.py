@@ -14,12 +14,11 @@ SOLVED = 1e-6
 @dataclass(frozen=True)
 class SpinSummary:
     """Over systems: systems, their number; gap: mean of E − E₀ in units of J; relative_gap: Σ(E − E₀) / Σ|E₀|
-    in %, and its standard error over systems; solved: part with the lowest energy, in %."""
+    in %; solved: part with the lowest energy, in %."""
 
     systems: int
     gap: float
     relative_gap: float
-    standard_error: float
     solved: float
 
 
@@ -47,8 +46,5 @@ def summarise_spins(energies: ArrayLike, lowest: ArrayLike) -> SpinSummary:
         systems=len(gaps),
         gap=float(gaps.mean()),
         relative_gap=float(100 * gaps.mean() / scale),
-        standard_error=float(100 * gaps.std(ddof=1) / scale / np.sqrt(len(gaps)))
-        if len(gaps) > 1
-        else np.nan,
         solved=float(100 * np.mean(gaps <= SOLVED * np.maximum(1.0, np.abs(lowest)))),
     )

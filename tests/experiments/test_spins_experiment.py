@@ -7,17 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from experiments import spins
-from experiments.spins_data import Solved, folder_sets, in_gauge
+from experiments.spins_data import TEST, TRAIN, VALIDATION, Solved, folder_sets, in_gauge, random_set
 from experiments.spins_evaluation import by_annealing, evaluate
 from experiments.spins_presets import ARMS, PRESETS
 from experiments.spins_report import combine
-from experiments.spins_training import arm_loss, initial_params, model_config
+from experiments.spins_training import LAWS, Settings, arm_loss, initial_params, model_config
 from jaxphys.data import from_lattice, ground_states, random_lattices
+from jaxphys.report import format_number
 from jaxphys.training import load_params
 
 # arms of either gauge, few of them: each takes a second to compile
+PAIRS = [(0, 1), (0, 2), (1, 2)]
 TRAINED = ("cross-entropy", "local", "true-strongest")
 TINY = dataclasses.replace(
     PRESETS["smoke"],
@@ -108,9 +111,20 @@ def test_seeds_are_combined_and_others_refused(finished, tmp_path):
     other.mkdir()
     found = json.loads((finished / "results.json").read_text())
     found["config"]["seed"] = 1
+    for arm, gap in {"cross-entropy": 4.0, "local": 1.0}.items():
+        found["results"][arm]["sets"]["4×4"]["direct"]["gap"] = gap
     (other / "results.json").write_text(json.dumps(found))
-    text = combine([finished, other])
-    assert "± 0" in text and "paired t-test" in text
+    own = json.loads((finished / "results.json").read_text())["results"]
+    base, local = (own[arm]["sets"]["4×4"]["direct"]["gap"] for arm in ("cross-entropy", "local"))
+    gains = [100 * (1 - local / base), 75.0]
+    differences = [base - local, 3.0]
+    p = stats.ttest_1samp(differences, 0).pvalue
+    mean = format_number(np.mean(gains))
+    assert f"{mean} ± {np.std(gains, ddof=1):.2g} (p = {p:.2g})" in combine([finished, other])
+    found["config"]["stages"]["local"]["steps"] += 1
+    (other / "results.json").write_text(json.dumps(found))
+    with pytest.raises(ValueError, match="differ in stages"):
+        combine([finished, other])
     with pytest.raises(ValueError, match="of different seeds"):
         combine([finished, finished])
     with pytest.raises(ValueError, match=r"no results.json of a finished run"):
@@ -147,8 +161,25 @@ def test_long_annealing_comes_down_to_ground_states():
     assert many["solved"] >= 40 and many["gap"] < 0.15 < 0.1 * few["gap"]
 
 
-def test_only_what_should_knows_couplings_and_signs():
-    """Gradients of the controls: one blind to couplings but for the network's own, one to labels."""
+def test_lattices_to_choose_settings_on_are_not_those_of_the_test():
+    drawn = {role: random_set(2, 3, 0, role).right for role in (TRAIN, VALIDATION, TEST)}
+    assert not any(np.isin(drawn[one], drawn[other][drawn[other] != 0]).any() for one, other in PAIRS)
+    tests = {validate: spins._test_sets(TINY, 0, validate, None)["4×4"].right for validate in (False, True)}
+    np.testing.assert_array_equal(tests[True], random_set(4, 4, 0, VALIDATION).right)
+    np.testing.assert_array_equal(tests[False], random_set(4, 4, 0, TEST).right)
+
+
+def test_gauges_choose_the_sign_of_the_label():
+    solved = random_set(20, 4, 0, TRAIN)
+    flipped = solved._replace(spins=-solved.spins)
+    assert (in_gauge(solved, "corner").label[:, 0, 0] == 1).all()
+    for one in (solved, flipped):
+        lattices = in_gauge(one, "strongest")
+        assert (np.sum(lattices.label * lattices.reference, axis=(1, 2)) >= 0).all()
+
+
+def test_only_what_should_knows_labels():
+    """The true energies are blind to labels; far from small h₀ the local one is a loss on labels alone."""
     right, down = random_lattices(4, 3, 3, seed=6)
     batch = jax.tree.map(jnp.asarray, in_gauge(Solved(right, down, *ground_states(right, down)), "corner"))
     config = model_config("true", {"channels": 4, "layers": 1})
@@ -160,5 +191,14 @@ def test_only_what_should_knows_couplings_and_signs():
     flipped = batch._replace(label=-batch.label)
     for arm, blind in {"true": True, "shuffled": True, "local": False, "cross-entropy": False}.items():
         assert (value(arm, flipped) == value(arm, batch)) == blind
+    other = jax.tree.map(lambda part: part[::-1], batch)
+    mixed = batch._replace(right=other.right, down=other.down)
+    logits = jnp.ones_like(batch.label[0])
+    for law, knows in {"local": True, "label-limit": False}.items():
+        own, others = (
+            LAWS[law](Settings(0.1, 1.0, 1e5), logits, jax.tree.map(lambda part: part[0], some), None, None)
+            for some in (batch, mixed)
+        )
+        assert (abs(own - others) > 1e-3) == knows
     assert value("no-gauge", flipped) != value("cross-entropy", flipped)
     assert value("shuffled", batch) != value("true", batch)

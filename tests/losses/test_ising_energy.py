@@ -127,3 +127,10 @@ def test_free_spins_and_degenerate_states_give_numbers(coupling, local):
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match="temperature must be positive and h0 not negative"):
         losses.ising_energy(ising_lattice(RIGHT[0], DOWN[0]), jnp.zeros((4, 4)), **wrong)
+
+
+def test_labels_other_than_spins_are_refused():
+    energy, label = ising_lattice(RIGHT[0], DOWN[0]), np.where(LABELS[0] > 0, 1.0, 0.0)
+    with pytest.raises(ValueError, match=r"spins must be \+1 or -1, got 0.0"):
+        losses.ising_energy(energy, jnp.zeros((4, 4)), label)
+    losses.ising_energy(energy, jnp.zeros((4, 4)), label, mask=label > 0)
