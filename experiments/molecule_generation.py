@@ -1,6 +1,6 @@
 """Train generators of molecules, one by the squared error and others by an energy in its place; compare them.
 
-    python -m experiments.molecule_generation         # quick preset: 12 minutes on 2 CPU cores, by estimate
+    python -m experiments.molecule_generation         # quick preset: 10 minutes on 2 CPU cores
     python -m experiments.molecule_generation --preset qm7 --data qm7_7101.npz
     python -m experiments.molecule_generation --preset paper --data qm9.tar.bz2   # an accelerator
     python -m experiments.molecule_generation sample --n 100 --out molecules.sdf
@@ -41,6 +41,7 @@ from experiments.molecule_generation_report import combine, write_report
 from experiments.molecule_generation_sampling import generate
 from experiments.molecule_generation_training import arm_loss, initial_params
 from experiments.stages import Stage, run_stage
+from jaxphys.data import xtb_calculator
 from jaxphys.metrics import chiral_centres, connectivity, perceive
 from jaxphys.metrics.generation import Geometry
 from jaxphys.models import GeneratorConfig, MoleculeGenerator
@@ -65,6 +66,9 @@ def run(name: str, *, seed: int, out: Path, resume: bool, data: Path | None = No
     started, preset = time.perf_counter(), PRESETS[name]
     if out.exists() and any(out.iterdir()) and not resume:
         raise ValueError(f"{out} already holds a run: continue it with --resume, or choose another --out")
+    if preset.of_data and data is None:
+        raise ValueError(f"the preset {name} learns from data: name them by --data, QM7 (npz) or QM9")
+    xtb_calculator()  # whose absence should not come to light after training
     _say(started, "molecules")
     molecules = _molecules(preset, data)
     config = GeneratorConfig(species=molecules.species, spread=round(molecules.spread, 3), **preset.model)
@@ -82,7 +86,7 @@ def run(name: str, *, seed: int, out: Path, resume: bool, data: Path | None = No
 def _molecules(preset: Preset, data: Path | None) -> Molecules:
     if data is None:
         return embedded(preset.smiles, preset.conformers)
-    return read(data, elements=preset.elements, largest=preset.largest)
+    return read(data, elements=preset.elements, largest=max(preset.sizes))
 
 
 def _train(

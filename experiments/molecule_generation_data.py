@@ -99,7 +99,7 @@ def read(path: Path, *, elements: Sequence[int], largest: int) -> Molecules:
             f"atoms or elements other than {', '.join(map(str, elements))}, left out",
             file=sys.stderr,
         )
-    return Molecules(kept, str(file))
+    return Molecules(kept, file.name)
 
 
 def make_examples(molecules: Molecules, species: Sequence[int], sizes: Sequence[int]) -> list[Examples]:

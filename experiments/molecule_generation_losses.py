@@ -1,4 +1,4 @@
-"""The losses of positions that `experiments.molecule_generation` compares, and mirror images in them."""
+"""What the losses of positions that `experiments.molecule_generation` compares say of mirror images."""
 
 from __future__ import annotations
 
@@ -8,13 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxphys import losses
 from jaxphys.metrics import superpose
-
-
-def squared_error(prediction: Any, target: Any, *, mask: Any) -> Any:
-    """Mean over atoms of |ŷ_i − y_i|², as `losses.denoising_deviation`."""
-    return losses.denoising_deviation(prediction, target, mask=mask)
 
 
 def of_mirror_images(loss: Callable[..., Any], structures: list[np.ndarray]) -> float:

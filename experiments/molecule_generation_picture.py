@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 from rdkit import Chem
-from rdkit.Chem import rdDetermineBonds
 from rdkit.Chem.Draw import rdMolDraw2D
 from rdkit.rdBase import BlockLogs
 
-from jaxphys.metrics import perceive, stable_atoms
+from jaxphys.metrics import bonded_by_distance, perceive, stable_atoms
 from jaxphys.metrics.generation import Geometry
 
 SIDE = 190
@@ -52,26 +51,10 @@ def _drawn(geometry: Geometry) -> tuple[Chem.Mol, list[int]]:
     if not np.isfinite(positions).all():
         return Chem.RWMol(), []
     unstable = np.flatnonzero(~stable_atoms(numbers, positions)).tolist()
-    mol = perceive(numbers, positions) or _by_distance(numbers, positions)
-    mol = Chem.Mol(mol)
+    mol = Chem.Mol(perceive(numbers, positions) or bonded_by_distance(numbers, positions))
     centred = positions - positions.mean(axis=0)
     axes = np.linalg.svd(centred, full_matrices=len(centred) < 3)[2]
     flat = np.zeros_like(centred)
     flat[:, :2] = centred @ axes[:2].T
     mol.GetConformer().SetPositions(flat)
     return mol, unstable
-
-
-def _by_distance(numbers: np.ndarray, positions: np.ndarray) -> Chem.Mol:
-    mol = Chem.RWMol()
-    for number in numbers.tolist():
-        atom = Chem.Atom(number)
-        atom.SetNoImplicit(True)
-        mol.AddAtom(atom)
-    conformer = Chem.Conformer(len(numbers))
-    conformer.SetPositions(np.ascontiguousarray(positions))
-    mol.AddConformer(conformer)
-    with BlockLogs():
-        rdDetermineBonds.DetermineConnectivity(mol)
-    mol.UpdatePropertyCache(strict=False)
-    return mol.GetMol()

@@ -19,6 +19,7 @@ from jaxphys import report
 COLUMNS = {
     "stable molecules (%)": "molecule_stability",
     "stable atoms (%)": "atom_stability",
+    "one piece (%)": "connected",
     "valid (%)": "valid",
     "unique (%)": "unique",
     "novel (%)": "novel",
@@ -35,12 +36,12 @@ COLUMNS = {
 COMPARED = ("molecule_stability", "atom_stability", "valid", "strain_median")
 
 CAPTION = """\
-stable: bonds by distance alone, and as many as each element has, by EDM's tables; valid: one fragment in
-which RDKit finds bonds of a closed shell; unique and novel: of the valid ones, by SMILES. PoseBusters: valid
-ones that pass all of its checks; strain: median height of valid ones above their own minimum of GFN2-xTB;
-changed: those whose minimum has other bonds. R centres: of all centres of valid molecules with a hand. Loss
-of mirror images: what the loss says where the prediction is the mirror image of a molecule with such a
-centre. Time: of training.
+stable: bonds by distance alone, and as many as each element has, by EDM's tables; one piece: no fragments, by
+RDKit's distances; valid: that, and RDKit finds bonds of a closed shell; unique and novel: of the valid ones,
+by SMILES. PoseBusters: valid ones that pass all of its checks; strain: median height of valid ones above
+their own minimum of GFN2-xTB; changed: those whose minimum has other bonds. R centres: of all centres of
+valid molecules with a hand. Loss of mirror images: what the loss says where the prediction is the mirror
+image of a molecule with such a centre. Time: of training.
 """
 
 Results = Mapping[str, Mapping[str, Any]]

@@ -20,6 +20,8 @@ from jaxphys.roles import TypedAtoms
 STEP = 4
 """Padded sizes are multiples of it: few programs, and little padding."""
 
+_SAMPLING = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class Sampler:
@@ -62,7 +64,9 @@ def generate(
     """
     if not len(counts) or min(counts) < 1:
         raise ValueError(f"each molecule needs at least one atom, got the numbers {list(counts)[:10]}")
-    keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(len(counts)))
+    # training of this seed has the keys of its steps, not these
+    key = jax.random.fold_in(jax.random.key(seed), _SAMPLING)
+    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(len(counts)))
     found: list[Geometry] = [(np.zeros(0, int), np.zeros((0, 3)))] * len(counts)
     atoms = np.asarray(counts)
     sizes = -(-atoms // STEP) * STEP

@@ -12,6 +12,7 @@ from jaxphys.metrics.energy import energy_metrics as energy_metrics
 from jaxphys.metrics.energy import perturb_and_relax as perturb_and_relax
 from jaxphys.metrics.energy import summarise_recovery as summarise_recovery
 from jaxphys.metrics.generation import GenerationMetrics as GenerationMetrics
+from jaxphys.metrics.generation import bonded_by_distance as bonded_by_distance
 from jaxphys.metrics.generation import chiral_centres as chiral_centres
 from jaxphys.metrics.generation import connectivity as connectivity
 from jaxphys.metrics.generation import generation_metrics as generation_metrics

@@ -31,7 +31,8 @@ _ATTEMPTS = 1000
 class GenerationMetrics:
     """Shares in %. Of all molecules, whether finite or not, but for unique and novel, which are of the valid.
 
-    molecules: their number. finite: without NaN or infinity. atom_stability: of all atoms;
+    molecules: their number. finite: without NaN or infinity. connected: one fragment, by distance alone.
+    atom_stability: of all atoms;
     molecule_stability: of which all atoms are stable. valid: one fragment, in which RDKit finds bonds of a
     closed shell. unique: different SMILES over valid molecules; novel: not among the known ones, NaN if none
     are known. Both are NaN if none is valid. Stereochemistry counts for nothing.
@@ -39,6 +40,7 @@ class GenerationMetrics:
 
     molecules: int
     finite: float
+    connected: float
     atom_stability: float
     molecule_stability: float
     valid: float
@@ -68,6 +70,7 @@ def generation_metrics(molecules: Sequence[Geometry], *, known: Collection[str] 
     return GenerationMetrics(
         molecules=len(molecules),
         finite=100 * float(np.mean(finite)),
+        connected=100 * float(np.mean([fine and _in_one(*own) for own, fine in pairs])),
         atom_stability=100 * float(np.mean(np.concatenate(stable))),
         molecule_stability=100 * float(np.mean([own.all() for own in stable])),
         valid=100 * len(smiles) / len(molecules),
@@ -94,14 +97,26 @@ def perceive(numbers: Int[Any, " n"], positions: Float[Any, "n 3"]) -> Chem.Mol 
         )
     if (pdist(positions) < CLOSEST_ATOMS).any():
         return None
-    mol = Chem.RWMol()
-    for number in numbers.tolist():
-        mol.AddAtom(Chem.Atom(number))
-    conformer = Chem.Conformer(len(numbers))
-    conformer.SetPositions(np.ascontiguousarray(positions))
-    mol.AddConformer(conformer)
     with BlockLogs():
-        return _with_bonds(mol)
+        return _with_orders(bonded_by_distance(numbers, positions))
+
+
+def bonded_by_distance(numbers: Int[Any, " n"], positions: Float[Any, "n 3"]) -> Chem.RWMol:
+    """The atoms with their positions, and single bonds between all that RDKit takes for neighbours.
+
+    numbers: (n,). positions: (n, 3) in Å, finite. Without implicit hydrogens, and not sanitised.
+    """
+    mol = Chem.RWMol()
+    for number in np.asarray(numbers).tolist():
+        atom = Chem.Atom(number)
+        atom.SetNoImplicit(True)
+        mol.AddAtom(atom)
+    conformer = Chem.Conformer(len(numbers))
+    conformer.SetPositions(np.ascontiguousarray(positions, dtype=np.float64))
+    mol.AddConformer(conformer)
+    rdDetermineBonds.DetermineConnectivity(mol)
+    mol.UpdatePropertyCache(strict=False)
+    return mol
 
 
 def connectivity(mol: Chem.Mol) -> str:
@@ -144,6 +159,10 @@ def pose_checks(mols: Sequence[Chem.Mol]) -> dict[str, Bool[np.ndarray, " m"]]:
     return {str(name): table[name].eq(True).to_numpy(dtype=bool) for name in table.columns}
 
 
+def _in_one(numbers: Any, positions: Any) -> bool:
+    return len(Chem.GetMolFrags(bonded_by_distance(numbers, positions))) == 1
+
+
 @contextmanager
 def _errors_alone(logger: str) -> Iterator[None]:
     """Without the logger's warnings: of each check that fails there are two."""
@@ -156,9 +175,8 @@ def _errors_alone(logger: str) -> Iterator[None]:
         own.setLevel(level)
 
 
-def _with_bonds(mol: Chem.RWMol) -> Chem.Mol | None:
+def _with_orders(mol: Chem.RWMol) -> Chem.Mol | None:
     try:
-        rdDetermineBonds.DetermineConnectivity(mol)
         if len(Chem.GetMolFrags(mol)) > 1:
             return None
         if mol.GetNumAtoms() > 1:

@@ -5,12 +5,17 @@ import json
 import shutil
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from rdkit import Chem
 
-from experiments import molecule_generation, molecule_generation_evaluation
+from experiments import (
+    molecule_generation,
+    molecule_generation_evaluation,
+    molecule_generation_sample,
+)
 from experiments.molecule_generation_data import Molecules, batch_of_step, embedded, make_examples, read
 from experiments.molecule_generation_losses import of_mirror_images
 from experiments.molecule_generation_presets import LOSSES, NAMES, PRESETS
@@ -20,6 +25,7 @@ from experiments.molecule_generation_sampling import Sampler, generate
 from experiments.molecule_generation_training import initial_params
 from jaxphys.metrics import perceive
 from jaxphys.models import GeneratorConfig, MoleculeGenerator
+from jaxphys.training import load_params
 
 WATER = np.array([8, 1, 1]), np.array([[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
 
@@ -72,13 +78,20 @@ class TestRun:
         assert found["results"]["exponential"]["mirror"] < 1e-6 < 1e-3 < found["results"]["mse"]["mirror"]
         assert all((finished / f"{name}.png").is_file() for name in ("strain", "loss", "molecules"))
 
-    def test_goes_on_exactly_and_not_by_mistake(self, command, finished, capsys):
+    def test_goes_on_exactly_and_not_by_mistake(self, command, finished, tmp_path, capsys):
         assert command("--preset", "smoke", "--out", finished) == 2
         assert "--resume" in error(capsys)
-        before = json.loads((finished / "results.json").read_text())["results"]["mse"]["atom_stability"]
-        assert command("--preset", "smoke", "--out", finished, "--resume") == 0
-        after = json.loads((finished / "results.json").read_text())["results"]["mse"]["atom_stability"]
-        assert after == before
+        again = tmp_path / "run"
+        shutil.copytree(finished, again)
+        shutil.rmtree(again / "exponential")  # as if it had not begun
+        assert command("--preset", "smoke", "--out", again, "--resume") == 0
+        for arm in PRESETS["smoke"].rates:
+            old, new = (load_params(folder / arm)[0] for folder in (finished, again))
+            jax.tree.map(np.testing.assert_array_equal, old, new)
+
+    def test_data_that_a_preset_needs(self, command, tmp_path, capsys):
+        assert command("--preset", "qm7", "--out", tmp_path / "run") == 2
+        assert "the preset qm7 learns from data" in error(capsys)
 
     def test_seeds_combine(self, finished, tmp_path):
         other = tmp_path / "other"
@@ -96,11 +109,17 @@ class TestRun:
         with pytest.raises(ValueError, match="differ in settings"):
             combine([finished, other])
 
-    def test_samples(self, command, finished, tmp_path, capsys):
+    def test_samples(self, command, finished, tmp_path, capsys, monkeypatch):
         out = tmp_path / "molecules.sdf"
-        status = command("sample", "--run", finished, "--arm", "mse", "--n", 3, "--atoms", 1, "--out", out)
-        # one atom, of an element that two steps of training leave to chance
-        assert status == 2 or len(Chem.SDMolSupplier(str(out), removeHs=False)) > 0
+        options = ("sample", "--run", finished, "--arm", "mse", "--n", 3, "--out", out)
+        assert command(*options) == 2  # what two steps of training make
+        assert "none of 3 molecules is valid" in error(capsys)
+        # what better training makes
+        made = [WATER, (WATER[0], 1.01 * WATER[1]), (WATER[0], 3 * WATER[1])]
+        monkeypatch.setattr(molecule_generation_sample, "generate", lambda *arguments, **named: made)
+        assert command(*options) == 0
+        assert [mol.GetNumAtoms() for mol in Chem.SDMolSupplier(str(out), removeHs=False)] == [3, 3]
+        assert "2 molecules, 1 different" in capsys.readouterr().out
         for arguments, message in [
             (("--run", tmp_path / "none"), "is no run folder"),
             (("--run", finished, "--arm", "kabsch"), "no arm 'kabsch', only exponential, mse"),
