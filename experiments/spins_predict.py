@@ -16,7 +16,14 @@ from experiments.spins_data import Gauge
 from experiments.spins_presets import ARMS
 from experiments.spins_training import model_config
 from jaxphys import report
-from jaxphys.data import SpinGlass, as_lattice, ground_states, read_couplings, spin_graph
+from jaxphys.data import (
+    SpinGlass,
+    as_lattice,
+    ground_states,
+    lattice_reference,
+    read_couplings,
+    spin_graph,
+)
 from jaxphys.energies import ising
 from jaxphys.models import SpinConfig, SpinModel
 from jaxphys.relaxation import relax_spins
@@ -86,7 +93,13 @@ def predict_spins(config: SpinConfig, params: Any, glass: SpinGlass, gauge: Gaug
     # the model knows couplings up to 1, and ground states know no unit
     scale = np.abs(glass.couplings).max(initial=0.0) or 1.0
     scaled = dataclasses.replace(glass, couplings=glass.couplings / scale)
-    graph = jax.tree.map(jnp.asarray, spin_graph(scaled, strongest=gauge == "strongest"))
+    strongest = gauge == "strongest"
+    graph = jax.tree.map(jnp.asarray, spin_graph(scaled, strongest=strongest))
+    lattice = as_lattice(scaled)
+    if lattice is not None:
+        # that of training, in whatever order the file lists the bonds
+        reference = lattice_reference(*(part[None] for part in lattice), strongest=strongest)[0].ravel()
+        graph.nodes["reference"] = jnp.asarray(reference, graph.nodes["reference"].dtype)
     logits = np.asarray(jax.jit(SpinModel(config).apply)(params, graph))
     if not np.isfinite(logits).all():
         raise ValueError(f"the model's logits are not finite for couplings of at most {scale:g}")

@@ -12,6 +12,7 @@ from scipy import stats
 from experiments import spins
 from experiments.spins_data import TEST, TRAIN, VALIDATION, Solved, folder_sets, in_gauge, random_set
 from experiments.spins_evaluation import by_annealing, evaluate
+from experiments.spins_predict import load_model, predict_spins
 from experiments.spins_presets import ARMS, PRESETS
 from experiments.spins_report import combine
 from experiments.spins_training import LAWS, Settings, arm_loss, initial_params, model_config
@@ -96,6 +97,17 @@ def test_prediction_gives_spins_and_their_exact_gap(finished, folder, tmp_path, 
     along = np.sum(lattice.right[0, :, :-1] * found.reshape(4, 5)[:, :-1] * found.reshape(4, 5)[:, 1:])
     across = np.sum(lattice.down[0, :-1] * found.reshape(4, 5)[:-1] * found.reshape(4, 5)[1:])
     assert f"{-along - across:.6f}" in printed
+
+
+def test_prediction_does_not_depend_on_how_bonds_are_listed(finished):
+    params, config = load_model(finished, "local")
+    glass = from_lattice(*(part[0] for part in random_lattices(1, 4, 5, seed=4)))
+    # the bonds that lie in a row the other way round
+    along = np.abs(glass.senders - glass.receivers) == 1
+    senders, receivers = np.where(along, (glass.receivers, glass.senders), (glass.senders, glass.receivers))
+    other = dataclasses.replace(glass, senders=senders, receivers=receivers)
+    predicted = [predict_spins(config, params, one, "corner") for one in (glass, other)]
+    np.testing.assert_array_equal(*predicted)
 
 
 def test_prediction_is_for_any_graph(finished, tmp_path, capsys):
