@@ -32,7 +32,8 @@ def plot_molecules(path: Path, rows: Mapping[str, Sequence[Geometry]]) -> None:
             mol, unstable = _drawn(molecules[place]) if place < len(molecules) else (Chem.RWMol(), [])
             mols.append(mol)
             marked.append(unstable)
-            legends.append(name if place == 0 else "")
+            # the minus sign is not in RDKit's font
+            legends.append(name.replace("−", "-") if place == 0 else "")
     canvas = rdMolDraw2D.MolDraw2DCairo(SIDE * COLUMNS, SIDE * len(rows), SIDE, SIDE)
     options: Any = canvas.drawOptions()  # whose type stubs have no attributes to set
     options.legendFontSize = 15
