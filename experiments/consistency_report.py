@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from experiments.consistency_evaluation import Comparison, compare
+from experiments.finished_runs import read_runs
 from experiments.stages import loss_curves
 from jaxphys import report
 
@@ -104,8 +104,7 @@ def combine(runs: Sequence[Path], *, against: str | None = None) -> str:
     trained arm from it, with p of a t-test paired by seed. Raises ValueError for folders without results,
     of different arms or settings, or of one seed twice.
     """
-    found = [_read(run) for run in runs]
-    _check_alike(found, runs)
+    found = read_runs(runs, "consistency", of_seed=OF_SEED)
     arms, names = list(found[0]["results"]), found[0]["names"]
     if against is not None and against not in arms:
         raise ValueError(f"the runs have the arms {', '.join(arms)}, not {against}")
@@ -180,31 +179,6 @@ def _difference(test: Comparison) -> str:
     spread = "" if np.isnan(test.spread) else f" ± {test.spread:.2g}"
     p = "" if np.isnan(test.p) else f" (p = {test.p:.2g})"
     return f"{test.difference:+.3g}{spread}{p}"
-
-
-def _read(run: Path) -> dict[str, Any]:
-    path = run / "results.json"
-    if not path.is_file():
-        raise ValueError(f"{run} holds no results.json of a finished run")
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found.get("config", {}).get("experiment") != "consistency":
-        raise ValueError(f"{path} is not of experiments.consistency")
-    return found
-
-
-def _check_alike(found: Sequence[Mapping[str, Any]], runs: Sequence[Path]) -> None:
-    if not found:
-        raise ValueError("no runs to combine")
-    for other, run in zip(found[1:], runs[1:], strict=True):
-        if list(other["results"]) != list(found[0]["results"]):
-            raise ValueError(f"{runs[0]} and {run} do not have the same arms")
-        mine, theirs = found[0]["config"], other["config"]
-        for key in {**mine, **theirs}:
-            if key not in OF_SEED and mine.get(key) != theirs.get(key):
-                raise ValueError(f"{runs[0]} and {run} differ in {key}: combine runs that differ in the seed")
-    seeds = [f["config"].get("seed") for f in found]
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"the runs must be of different seeds, got {seeds}")
 
 
 def _plots(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 
 from experiments.consistency_evaluation import compare
+from experiments.finished_runs import read_runs
 from experiments.molecule_generation_presets import NAMES
 from experiments.stages import loss_curves
 from jaxphys import report
@@ -82,8 +82,7 @@ def combine(runs: Sequence[Path], *, against: str = "mse") -> str:
     p is of a t-test paired by seed. Raises ValueError for folders without results, of different settings, or
     of one seed twice.
     """
-    found = [_read(run) for run in runs]
-    _check_alike(found, runs)
+    found = read_runs(runs, "molecule_generation")
     arms = list(found[0]["results"])
     values = {
         arm: {key: [_value(f["results"][arm], key) for f in found] for key in COLUMNS.values()}
@@ -144,29 +143,6 @@ def _differences(values: Mapping[str, Mapping[str, Any]], against: str) -> str:
         rows.append([NAMES.get(arm, arm), *cells])
     heads = {key: head for head, key in COLUMNS.items()}
     return report.format_table(rows, ["loss of positions", *(heads[key] for key in keys)])
-
-
-def _read(run: Path) -> dict[str, Any]:
-    path = run / "results.json"
-    if not path.is_file():
-        raise ValueError(f"{run} holds no results.json of a finished run")
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found.get("config", {}).get("experiment") != "molecule_generation":
-        raise ValueError(f"{path} is not of experiments.molecule_generation")
-    return found
-
-
-def _check_alike(found: Sequence[Mapping[str, Any]], runs: Sequence[Path]) -> None:
-    if not found:
-        raise ValueError("no runs to combine")
-    for other, run in zip(found[1:], runs[1:], strict=True):
-        mine, theirs = found[0]["config"], other["config"]
-        for key in {**mine, **theirs}:
-            if key != "seed" and mine.get(key) != theirs.get(key):
-                raise ValueError(f"{runs[0]} and {run} differ in {key}: combine runs that differ in the seed")
-    seeds = [f["config"].get("seed") for f in found]
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"the runs must be of different seeds, got {seeds}")
 
 
 def _plots(out: Path, results: Results) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 from scipy import stats
 
+from experiments.finished_runs import read_runs
 from experiments.stages import loss_curves
 from jaxphys import report
 
@@ -31,7 +31,6 @@ ground state was found; after descent: single spins flipped downhill until none 
 in batches, without the reference that the model starts from, a minimum spanning tree on the host, and without
 descent. The time of annealing by number of sweeps is the one to compare with.
 """
-OF_SEED = ("seed",)
 AGAINST = "cross-entropy"
 UNPLOTTED = ("no-gauge", "label-limit", "shuffled", "shortest", "chance")
 """Rows that stand in the tables alone: their curves would lie on each other."""
@@ -56,8 +55,7 @@ def combine(runs: Sequence[Path]) -> str:
 
     Raises ValueError for folders without results, of different arms or settings, or of one seed twice.
     """
-    found = [_read(run) for run in runs]
-    _check_alike(found, runs)
+    found = read_runs(runs, "spins")
     first = found[0]["results"]
     sets = list(next(iter(first.values()))["sets"])
 
@@ -153,36 +151,6 @@ def _differences(found: Sequence[Mapping[str, Any]], sets: Sequence[str]) -> str
             cells.append(gain + p)
         rows.append([row["name"], *cells])
     return report.format_table(rows, ["", *sets])
-
-
-def _read(run: Path) -> dict[str, Any]:
-    path = run / "results.json"
-    if not path.is_file():
-        raise ValueError(f"{run} holds no results.json of a finished run")
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found.get("config", {}).get("experiment") != "spins":
-        raise ValueError(f"{path} is not of experiments.spins")
-    return found
-
-
-def _check_alike(found: Sequence[Mapping[str, Any]], runs: Sequence[Path]) -> None:
-    for other, run in zip(found[1:], runs[1:], strict=True):
-        mine, theirs = found[0]["config"], other["config"]
-        differing = [
-            key for key in {**mine, **theirs} if key not in OF_SEED and mine.get(key) != theirs.get(key)
-        ]
-        if _rows_and_sets(other) != _rows_and_sets(found[0]) or differing:
-            raise ValueError(
-                f"{runs[0]} and {run} differ in {', '.join(differing) or 'their arms or test sets'}: "
-                "combine runs that differ in the seed"
-            )
-    seeds = [one["config"].get("seed") for one in found]
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"the runs must be of different seeds, got {seeds}")
-
-
-def _rows_and_sets(found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    return [(name, list(row["sets"])) for name, row in found["results"].items()]
 
 
 def _plots(out: Path, results: Results) -> None:
