@@ -1,5 +1,6 @@
 """Diffusion of molecules: noise schedules and samplers, in Å, for any denoiser."""
 
+from jaxphys.diffusion.density import flow_with_density as flow_with_density
 from jaxphys.diffusion.noise import centred_noise as centred_noise
 from jaxphys.diffusion.samplers import ddim as ddim
 from jaxphys.diffusion.samplers import dpm_solver as dpm_solver

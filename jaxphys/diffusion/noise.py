@@ -13,18 +13,18 @@ from jaxphys.molecule import centred
 
 def centred_noise(
     key: Key[Array, ""] | UInt32[Array, " 2"],
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     mask: Bool[Any, " n"] | None = None,
     *,
     dtype: Any = float,
-) -> Float[Array, "n 3"]:
-    """Normal numbers less their mean over atoms, (n, 3): unit variance along all directions that are left.
+) -> Float[Array, "n d"]:
+    """Normal numbers less their mean over atoms, (n, d): unit variance along all directions that are left.
 
-    shape: (n, 3); mask: (n,) True for real atoms, all if None; padded ones get zero, and change no draw.
-    One atom alone gets zero. Raises ValueError for another shape.
+    shape: (n, d), d = 3 for molecules; mask: (n,) True for real atoms, all if None; padded ones get zero, and
+    change no draw. One atom alone gets zero. Raises ValueError for another number of axes.
     Source: Hoogeboom et al., ICML 2022 (EDM).
     """
-    if len(shape) != 2 or shape[1] != 3:
-        raise ValueError(f"shape must be (atoms, 3), got {shape}")
+    if len(shape) != 2:
+        raise ValueError(f"shape must be (atoms, dimensions), got {shape}")
     keys = jax.vmap(lambda atom: jax.random.fold_in(key, atom))(jnp.arange(shape[0]))
-    return centred(jax.vmap(lambda k: jax.random.normal(k, (3,), dtype))(keys), mask)
+    return centred(jax.vmap(lambda k: jax.random.normal(k, shape[1:], dtype))(keys), mask)

@@ -1,4 +1,7 @@
-"""From noise to a structure: in one step, along the flow of the probability, or with fresh noise."""
+"""From noise to a structure: in one step, along the flow of the probability, or with fresh noise.
+
+Positions are (n, d), d = 3 for molecules, in Å.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,15 @@ from jaxphys.roles import DenoiseFunction
 
 def one_shot(
     denoise_fn: DenoiseFunction,
-    noise: Float[Any, "n 3"],
+    noise: Float[Any, "n d"],
     sigma: Float[Any, ""] | float,
     *,
     spread: Float[Any, ""] | float = 0.0,
     mask: Bool[Any, " n"] | None = None,
-) -> Float[Array, "n 3"]:
-    """D(√(σ² + spread²) ε, σ) in Å, (n, 3): a structure from noise by one call, differentiable.
+) -> Float[Array, "n d"]:
+    """D(√(σ² + spread²) ε, σ) in Å, (n, d): a structure from noise by one call, differentiable.
 
-    noise: ε, (n, 3), as `centred_noise`; sigma: σ in Å, below the greatest but near: at the greatest every
+    noise: ε, (n, d), as `centred_noise`; sigma: σ in Å, below the greatest but near: at the greatest every
     noise gives the mean of all structures, at less it chooses one; spread: of the structures' coordinates in
     Å, which noisy ones have besides; mask: (n,) True for real atoms, all if None; padded ones get zero.
     Source: Ren et al., NeurIPS 2024 (arXiv 2410.10118), there σ of 0.8 to 8 Å and a spread of 1 Å.
@@ -34,14 +37,14 @@ def one_shot(
 
 def ddim(
     denoise_fn: DenoiseFunction,
-    start: Float[Any, "n 3"],
+    start: Float[Any, "n d"],
     sigmas: Float[Any, " steps"],
     *,
     mask: Bool[Any, " n"] | None = None,
-) -> Float[Array, "n 3"]:
-    """R' = D + (σ'/σ)(R − D) from level to level and last to σ' = 0, the denoised structure; (n, 3) in Å.
+) -> Float[Array, "n d"]:
+    """R' = D + (σ'/σ)(R − D) from level to level and last to σ' = 0, the denoised structure; (n, d) in Å.
 
-    start: (n, 3) in Å, at the first of the levels, such as σ_max · `centred_noise`; sigmas: (steps,) in Å,
+    start: (n, d) in Å, at the first of the levels, such as σ_max · `centred_noise`; sigmas: (steps,) in Å,
     descending and positive, as `levels`; one call of denoise_fn each; mask: (n,) True for real atoms, all if
     None; padded ones get zero. Deterministic: Euler's rule for the flow that carries the noisy distribution
     to the clean one, exact for a denoiser that does not change on the way.
@@ -53,12 +56,12 @@ def ddim(
 
 def dpm_solver(
     denoise_fn: DenoiseFunction,
-    start: Float[Any, "n 3"],
+    start: Float[Any, "n d"],
     sigmas: Float[Any, " steps"],
     *,
     mask: Bool[Any, " n"] | None = None,
-) -> Float[Array, "n 3"]:
-    """`ddim` with D extrapolated from the step before: second order in ln σ for the same calls; (n, 3) in Å.
+) -> Float[Array, "n d"]:
+    """`ddim` with D extrapolated from the step before: second order in ln σ for the same calls; (n, d) in Å.
 
     Arguments as of `ddim`. First and last step are of first order. With ten calls from 10 to 0.01 Å, to
     a mixture of structures, its error is a third of that of `ddim`, and Heun's rule, with two calls a step,
@@ -75,16 +78,18 @@ def dpm_solver(
 def stochastic(
     denoise_fn: DenoiseFunction,
     key: Key[Array, ""] | UInt32[Array, " 2"],
-    start: Float[Any, "n 3"],
+    start: Float[Any, "n d"],
     sigmas: Float[Any, " steps"],
     *,
     eta: Float[Any, ""] | float = 1.0,
     mask: Bool[Any, " n"] | None = None,
-) -> Float[Array, "n 3"]:
-    """R' = D + √(σ'² − s²)/σ (R − D) + s ε with s = η σ' √(1 − σ'²/σ²), last to σ' = 0; (n, 3) in Å.
+    centre: bool = True,
+) -> Float[Array, "n d"]:
+    """R' = D + √(σ'² − s²)/σ (R − D) + s ε with s = η σ' √(1 − σ'²/σ²), last to σ' = 0; (n, d) in Å.
 
     key: of the noise, which is that of `centred_noise`; eta: η from 0, which is `ddim`, to 1, ancestral
-    sampling, the posterior of each level were D the true structure; other arguments as of `ddim`. Fresh noise
+    sampling, the posterior of each level were D the true structure; centre: False where the place in space
+    counts, as on a surface, and noise moves the centre too; other arguments as of `ddim`. Fresh noise
     corrects what earlier steps did wrong, and wants more steps.
     Source: Song, Meng, Ermon, ICLR 2021, Eq. 16, for structures that are not shrunk. Raises ValueError
     without levels.
@@ -97,7 +102,10 @@ def stochastic(
     def step(positions: Array, inputs: tuple[Array, Array, Array, Array]) -> tuple[Array, None]:
         sigma, keep, width, own_key = inputs
         denoised = _real(denoise_fn(positions, sigma), mask).astype(positions.dtype)
-        noise = centred_noise(own_key, (len(positions), 3), mask, dtype=positions.dtype)
+        if centre:
+            noise = centred_noise(own_key, positions.shape, mask, dtype=positions.dtype)
+        else:
+            noise = _real(jax.random.normal(own_key, positions.shape, positions.dtype), mask)
         return denoised + keep * (positions - denoised) + width * noise, None
 
     inputs = (here, kept.astype(start.dtype), fresh.astype(start.dtype), jax.random.split(key, len(here)))
@@ -107,15 +115,15 @@ def stochastic(
 def restart(
     denoise_fn: DenoiseFunction,
     key: Key[Array, ""] | UInt32[Array, " 2"],
-    positions: Float[Any, "n 3"],
+    positions: Float[Any, "n d"],
     sigmas: Float[Any, " steps"],
     *,
     repeats: int = 1,
     mask: Bool[Any, " n"] | None = None,
-) -> Float[Array, "n 3"]:
-    """A structure noised to the first of the levels and denoised by `ddim` again, so many times; (n, 3) in Å.
+) -> Float[Array, "n d"]:
+    """A structure noised to the first of the levels and denoised by `ddim` again, so many times; (n, d) in Å.
 
-    positions: (n, 3) in Å, a finished structure; sigmas: (steps,) in Å, as of `ddim`, from the level whose
+    positions: (n, d) in Å, a finished structure; sigmas: (steps,) in Å, as of `ddim`, from the level whose
     errors are to be mended: more forgets the structure; key, mask: as of `stochastic`. What earlier steps did
     wrong on scales below the first level is lost in the noise and done anew. No repeats give the structure.
     Source: Xu et al., NeurIPS 2023 (arXiv 2306.14878), Eq. 3, with t_min = 0. Raises ValueError without
@@ -126,7 +134,7 @@ def restart(
     positions, here, _ = _prepared(positions, sigmas, mask)
 
     def once(structure: Array, own_key: Array) -> tuple[Array, None]:
-        noise = centred_noise(own_key, (len(structure), 3), mask, dtype=structure.dtype)
+        noise = centred_noise(own_key, structure.shape, mask, dtype=structure.dtype)
         return ddim(denoise_fn, structure + here[0] * noise, here, mask=mask), None
 
     return jax.lax.scan(once, positions, jax.random.split(key, repeats))[0]
@@ -134,14 +142,14 @@ def restart(
 
 def settle(
     denoise_fn: DenoiseFunction,
-    positions: Float[Any, "n 3"],
+    positions: Float[Any, "n d"],
     sigmas: Float[Any, " steps"],
     *,
     mask: Bool[Any, " n"] | None = None,
-) -> Float[Array, "n 3"]:
-    """A structure replaced by D(structure, σ) at one level after the other, without noise; (n, 3) in Å.
+) -> Float[Array, "n d"]:
+    """A structure replaced by D(structure, σ) at one level after the other, without noise; (n, d) in Å.
 
-    positions: (n, 3) in Å, a finished structure; sigmas: (steps,) in Å and positive, in any order, repeated
+    positions: (n, d) in Å, a finished structure; sigmas: (steps,) in Å and positive, in any order, repeated
     ones included; mask: as of `ddim`. D − R is σ² times the score, so that it climbs the density of noisy
     structures, to its mode: a sample of a temperature becomes a minimum. No levels give the structure.
     Source: mean shift, Fukunaga, Hostetler, IEEE Trans. Inf. Theory 21, 32 (1975).
@@ -156,11 +164,11 @@ def settle(
 
 def _flow(
     denoise_fn: DenoiseFunction,
-    start: Float[Any, "n 3"],
+    start: Float[Any, "n d"],
     sigmas: Float[Any, " steps"],
     lead: Float[Array, " steps"],
     mask: Bool[Any, " n"] | None,
-) -> Float[Array, "n 3"]:
+) -> Float[Array, "n d"]:
     """Steps along D + lead (D − D of the step before)."""
     start, here, there = _prepared(start, sigmas, mask)
 
@@ -178,8 +186,8 @@ def _flow(
 
 
 def _prepared(
-    start: Float[Any, "n 3"], sigmas: Float[Any, " steps"], mask: Bool[Any, " n"] | None
-) -> tuple[Float[Array, "n 3"], Float[Array, " steps"], Float[Array, " steps"]]:
+    start: Float[Any, "n d"], sigmas: Float[Any, " steps"], mask: Bool[Any, " n"] | None
+) -> tuple[Float[Array, "n d"], Float[Array, " steps"], Float[Array, " steps"]]:
     """The start without padding, and where each step begins and ends, in its dtype."""
     start = _real(jnp.asarray(start), mask)
     here = jnp.asarray(sigmas, start.dtype)
@@ -188,5 +196,5 @@ def _prepared(
     return start, here, jnp.append(here[1:], jnp.zeros_like(here[:1]))
 
 
-def _real(positions: Float[Any, "n 3"], mask: Bool[Any, " n"] | None) -> Float[Array, "n 3"]:
+def _real(positions: Float[Any, "n d"], mask: Bool[Any, " n"] | None) -> Float[Array, "n d"]:
     return positions if mask is None else jnp.where(mask[:, None], positions, 0.0)

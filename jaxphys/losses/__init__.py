@@ -21,6 +21,10 @@ from jaxphys.losses.masked_atoms import hide_atoms as hide_atoms
 from jaxphys.losses.masked_atoms import masked_atoms as masked_atoms
 from jaxphys.losses.noise_weight import noise_weight as noise_weight
 from jaxphys.losses.optimality_consistency import optimality_consistency as optimality_consistency
+from jaxphys.losses.potential_score import blend_weight as blend_weight
+from jaxphys.losses.potential_score import blended_score as blended_score
+from jaxphys.losses.potential_score import potential_score as potential_score
+from jaxphys.losses.potential_score import score_width as score_width
 from jaxphys.losses.proximal_consistency import proximal_consistency as proximal_consistency
 from jaxphys.losses.rigid_graph import is_globally_rigid as is_globally_rigid
 from jaxphys.losses.rigid_graph import rigid_graph as rigid_graph

@@ -13,15 +13,15 @@ from jaxphys.roles import DenoiseFunction
 
 def denoising_score(
     denoise_fn: DenoiseFunction,
-    positions: Float[Any, "n 3"],
-    noise: Float[Any, "n 3"],
+    positions: Float[Any, "n d"],
+    noise: Float[Any, "n d"],
     sigma: Float[Any, ""] | float,
     *,
     mask: Bool[Any, " n"] | None = None,
 ) -> Float[Array, ""]:
     """Mean over atoms of |D(R + σ ε, σ)_i − R_i|² in Å², ().
 
-    positions: R, (n, 3) in Å; noise: ε, (n, 3), without unit, as `diffusion.centred_noise`; sigma: σ in Å;
+    positions: R, (n, d) in Å; noise: ε, (n, d), without unit, as `diffusion.centred_noise`; sigma: σ in Å;
     mask: (n,) True for real atoms, all if None. Its minimiser over functions is E[R | R + σ ε], and
     (D − R_σ) / σ² then the score of the noisy structures, at any weight of the levels, which is the caller's:
     1/σ² makes it the loss on ε. Nothing is detached. The target is not turned onto the noisy structure.

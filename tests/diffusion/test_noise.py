@@ -43,5 +43,13 @@ def test_precision_is_that_asked_for_and_one_atom_cannot_move():
 
 
 def test_another_shape_is_refused():
-    with pytest.raises(ValueError, match=r"shape must be \(atoms, 3\), got \(3, 2\)"):
-        diffusion.centred_noise(jax.random.key(0), (3, 2))
+    with pytest.raises(ValueError, match=r"shape must be \(atoms, dimensions\), got \(3, 2, 3\)"):
+        diffusion.centred_noise(jax.random.key(0), (3, 2, 3))
+
+
+def test_a_plane_is_a_space_too():
+    draws = jax.vmap(lambda key: diffusion.centred_noise(key, (3, 2)))(
+        jax.random.split(jax.random.key(2), 2000)
+    )
+    np.testing.assert_allclose(jnp.mean(draws, axis=1), 0, atol=1e-14)
+    np.testing.assert_allclose(jnp.std(draws), np.sqrt(2 / 3), rtol=0.05)
