@@ -1,4 +1,4 @@
-"""The force over kT at the clean structure: a label of the score that biased data cannot bend at low noise."""
+"""The force over kT at the clean structure: a label of the score that is right at low noise for any data."""
 
 from __future__ import annotations
 
