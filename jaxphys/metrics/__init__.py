@@ -6,6 +6,13 @@ from jaxphys.metrics.conformers import ConformerMetrics as ConformerMetrics
 from jaxphys.metrics.conformers import conformer_metrics as conformer_metrics
 from jaxphys.metrics.conformers import rmsd_matrix as rmsd_matrix
 from jaxphys.metrics.conformers import symmetric_rmsd as symmetric_rmsd
+from jaxphys.metrics.densities import DensityDivergence as DensityDivergence
+from jaxphys.metrics.densities import cell_probabilities as cell_probabilities
+from jaxphys.metrics.densities import density_divergence_2d as density_divergence_2d
+from jaxphys.metrics.densities import density_floor as density_floor
+from jaxphys.metrics.dihedrals import angle_divergence as angle_divergence
+from jaxphys.metrics.dihedrals import dihedral as dihedral
+from jaxphys.metrics.dihedrals import ramachandran_divergence as ramachandran_divergence
 from jaxphys.metrics.energy import Recovery as Recovery
 from jaxphys.metrics.energy import RecoverySummary as RecoverySummary
 from jaxphys.metrics.energy import energy_metrics as energy_metrics
@@ -17,6 +24,8 @@ from jaxphys.metrics.ensemble import distance_wasserstein as distance_wasserstei
 from jaxphys.metrics.ensemble import energy_wasserstein as energy_wasserstein
 from jaxphys.metrics.ensemble import measured as measured
 from jaxphys.metrics.ensemble import noise_floor as noise_floor
+from jaxphys.metrics.free_energy import Estimate as Estimate
+from jaxphys.metrics.free_energy import basin_free_energy as basin_free_energy
 from jaxphys.metrics.generation import GenerationMetrics as GenerationMetrics
 from jaxphys.metrics.generation import bonded_by_distance as bonded_by_distance
 from jaxphys.metrics.generation import chiral_centres as chiral_centres
@@ -26,7 +35,6 @@ from jaxphys.metrics.generation import perceive as perceive
 from jaxphys.metrics.generation import pose_checks as pose_checks
 from jaxphys.metrics.hamiltonian import hamiltonian_metrics as hamiltonian_metrics
 from jaxphys.metrics.hamiltonian import scf_cycles as scf_cycles
-from jaxphys.metrics.protein_stability import Estimate as Estimate
 from jaxphys.metrics.protein_stability import FreeEnergyErrors as FreeEnergyErrors
 from jaxphys.metrics.protein_stability import StabilityMetrics as StabilityMetrics
 from jaxphys.metrics.protein_stability import folded_fraction as folded_fraction
@@ -43,3 +51,5 @@ from jaxphys.metrics.structure import angle_error as angle_error
 from jaxphys.metrics.structure import bond_length_error as bond_length_error
 from jaxphys.metrics.structure import broken_bonds as broken_bonds
 from jaxphys.metrics.structure import stereo_errors as stereo_errors
+from jaxphys.metrics.transport import geometric_wasserstein as geometric_wasserstein
+from jaxphys.metrics.transport import torus_wasserstein as torus_wasserstein

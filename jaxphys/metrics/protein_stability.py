@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
+from jaxphys.metrics.free_energy import Estimate
 from jaxphys.metrics.sample_checks import checked_samples
 
 SEPARATION = 3
@@ -120,15 +121,6 @@ def folded_fraction(free_energy: Float[Any, "*batch"], kt: float) -> Float[Array
     if not kt > 0:
         raise ValueError(f"kt must be above 0, got {kt}")
     return jax.nn.sigmoid(-jnp.asarray(free_energy) / kt)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with the bounds of its confidence interval, in its unit; bounds may be infinite."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
