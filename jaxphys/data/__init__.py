@@ -5,6 +5,9 @@ from jaxphys.conformer_positions import with_positions as with_positions
 from jaxphys.data.atomic_energies import fit_atomic_energies as fit_atomic_energies
 from jaxphys.data.atomic_energies import restore_atomic_energies as restore_atomic_energies
 from jaxphys.data.atomic_energies import subtract_atomic_energies as subtract_atomic_energies
+from jaxphys.data.bioemu_benchmark import FoldingFreeEnergy as FoldingFreeEnergy
+from jaxphys.data.bioemu_benchmark import read_folding_free_energies as read_folding_free_energies
+from jaxphys.data.bioemu_benchmark import wild_type_indices as wild_type_indices
 from jaxphys.data.bond_graph import bond_graph as bond_graph
 from jaxphys.data.conformers import embed_conformers as embed_conformers
 from jaxphys.data.conformers import force_field_energies as force_field_energies
