@@ -19,5 +19,8 @@ from jaxphys.models.hamiltonian import HamiltonianModel as HamiltonianModel
 from jaxphys.models.hamiltonian import Layout as Layout
 from jaxphys.models.hamiltonian import assemble as assemble
 from jaxphys.models.hamiltonian import orbital_layout as orbital_layout
+from jaxphys.models.particles import ParticleConfig as ParticleConfig
+from jaxphys.models.particles import ParticleDenoiser as ParticleDenoiser
+from jaxphys.models.particles import particle_graph as particle_graph
 from jaxphys.models.spins import SpinConfig as SpinConfig
 from jaxphys.models.spins import SpinModel as SpinModel
