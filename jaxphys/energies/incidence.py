@@ -16,8 +16,8 @@ LARGEST_DENSE = 64
 
 def differences(
     start: Int[np.ndarray, " k"], end: Int[np.ndarray, " k"], n_atoms: int
-) -> Callable[[Float[Array, "n 3"]], Float[Array, "3 k"]]:
-    """Vectors from the atoms `start` to the atoms `end`, a function of positions (n, 3); one axis a row."""
+) -> Callable[[Float[Array, "n dim"]], Float[Array, "dim k"]]:
+    """Vectors from the atoms `start` to the atoms `end`, a function of positions (n, dim); one axis a row."""
     if n_atoms > LARGEST_DENSE:
         return lambda positions: (positions[end] - positions[start]).T
     matrix = _one_hot(end, n_atoms) - _one_hot(start, n_atoms)
