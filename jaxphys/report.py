@@ -263,6 +263,48 @@ def plot_matrices(path: str | Path, panels: Mapping[str, ArrayLike], *, unit: st
         _save(figure, path)
 
 
+def plot_surfaces(
+    path: str | Path,
+    panels: Mapping[str, ArrayLike],
+    edges: tuple[ArrayLike, ArrayLike],
+    *,
+    xlabel: str,
+    ylabel: str,
+    unit: str,
+    highest: float,
+) -> None:
+    """Free energies over two coordinates, a panel a surface by title, in one colour scale from 0, as a PNG.
+
+    panels: (x, y) each; what is above `highest` or infinite, where there is no sample, stays white. edges: of
+    the cells, (x + 1,) and (y + 1,). unit: the label of the scale. Raises ValueError for no panels or others.
+    """
+    surfaces = {title: np.asarray(surface, dtype=float) for title, surface in panels.items()}
+    x, y = (np.asarray(edge, dtype=float) for edge in edges)
+    if not surfaces:
+        raise ValueError("plot_surfaces needs at least one panel, got none")
+    for title, surface in surfaces.items():
+        if surface.shape != (len(x) - 1, len(y) - 1):
+            cells = (len(x) - 1, len(y) - 1)
+            raise ValueError(
+                f"panel {title!r} must have the cells of the edges, {cells}, got {surface.shape}"
+            )
+    columns = min(len(surfaces), 3)
+    lines = -(-len(surfaces) // columns)
+    with rc_context(STYLE | {"axes.titlesize": 9.5, "axes.titleweight": "normal"}):
+        size = (1.25 * WIDTH, 1.25 * WIDTH / columns * lines)
+        figure = Figure(figsize=size, layout="constrained")
+        all_axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for axes in all_axes[len(surfaces) :]:
+            axes.remove()
+        for axes, (title, surface) in zip(all_axes, surfaces.items(), strict=False):
+            shown = np.ma.masked_where(~(surface <= highest), surface).T
+            image = axes.pcolormesh(x, y, shown, vmin=0, vmax=highest, cmap="viridis", rasterized=True)
+            axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+            axes.label_outer()
+        figure.colorbar(image, ax=list(all_axes[: len(surfaces)]), label=unit, shrink=0.8, pad=0.02)
+        _save(figure, path)
+
+
 def _box(axes: Axes, row: int, values: np.ndarray) -> None:
     if not len(values):
         return

@@ -1,0 +1,49 @@
+"""What the samples of `experiments.debiasing` are worth: metrics beside their floors, free energy, virial."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.debiasing_systems import Ensemble, System, ensemble
+from jaxphys import metrics
+
+REPEATS = 5
+
+
+def judge(system: System, positions: Any, reference: Ensemble) -> tuple[dict[str, Any], Ensemble]:
+    """All columns of samples of equal weight (k, n, d), and the samples that have an energy.
+
+    lost: part of the samples whose energy is not finite, in %.
+    """
+    found = ensemble(system.energy_fn, positions)
+    row: dict[str, Any] = {"lost": 100 * (1 - len(found.energies) / len(positions))}
+    for name, column in system.columns.items():
+        ours, theirs = column.look(found), column.look(reference)
+        size = min(column.size, len(ours), len(theirs) // 2)
+        measured = metrics.measured(column.distance, ours, theirs, size=size, repeats=REPEATS)
+        row[name] = dataclasses.asdict(measured)
+    if system.basin is not None:
+        inside = np.asarray(system.basin(found.positions))
+        row["ΔF"] = dataclasses.asdict(metrics.basin_free_energy(inside, kt=system.kt))
+    row["E"] = float(found.energies.mean())
+    row["virial"] = virial(system, found)
+    return row, found
+
+
+def virial(system: System, samples: Ensemble) -> float:
+    """⟨R·∇E⟩/kT in units of its exact value, the number of degrees of freedom: 1 in equilibrium."""
+
+    def one(positions: Any) -> Any:
+        return jnp.sum(positions * jax.grad(system.energy_fn)(positions))
+
+    positions = samples.positions
+    if system.centre:
+        positions = positions - positions.mean(axis=1, keepdims=True)
+    freedom = (positions.shape[1] - system.centre) * positions.shape[2]
+    values = jax.jit(jax.vmap(one))(jnp.asarray(positions))
+    return float(np.mean(np.asarray(values, float)) / system.kt / freedom)
