@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from types import ModuleType
+
+import jax
 
 
 def blackjax_module(name: str) -> ModuleType:
@@ -15,11 +18,19 @@ def blackjax_module(name: str) -> ModuleType:
 
 
 def pymbar_module(name: str) -> ModuleType:
-    """A module of pymbar, such as "pymbar.mbar".
+    """A module of pymbar, such as "pymbar.mbar", to be called inside of `jax.enable_x64(True)`.
 
+    Without, it would switch JAX to 64 bits for the whole program; its warnings on import are left out.
     Raises ModuleNotFoundError that says what to install.
     """
-    return _module(name, "samples of several temperatures together need pymbar")
+    logger = logging.getLogger("pymbar")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with jax.enable_x64(True):
+            return _module(name, "samples of several temperatures together need pymbar")
+    finally:
+        logger.setLevel(level)
 
 
 def _module(name: str, need: str) -> ModuleType:

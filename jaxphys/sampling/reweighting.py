@@ -48,7 +48,7 @@ def pareto_k(log_weights: Float[Any, " m"]) -> Float[Array, ""]:
     Infinite for fewer than 25 samples. Source: Vehtari, Simpson, Gelman, Yao, Gabry, JMLR 25, 72 (2024); by
     blackjax. Raises as `importance_weights`, and ModuleNotFoundError without blackjax.
     """
-    return blackjax_module("blackjax.diagnostics").psis_weights(_checked(log_weights))[1]
+    return jax.jit(blackjax_module("blackjax.diagnostics").psis_weights)(_checked(log_weights))[1]
 
 
 def resample(
