@@ -2,6 +2,7 @@
 
 from jaxphys.diffusion.density import flow_with_density as flow_with_density
 from jaxphys.diffusion.noise import centred_noise as centred_noise
+from jaxphys.diffusion.rollout import rollout as rollout
 from jaxphys.diffusion.samplers import ddim as ddim
 from jaxphys.diffusion.samplers import dpm_solver as dpm_solver
 from jaxphys.diffusion.samplers import one_shot as one_shot

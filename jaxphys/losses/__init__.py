@@ -12,6 +12,7 @@ from jaxphys.losses.energy_hinge import energy_hinge as energy_hinge
 from jaxphys.losses.energy_hinge import fixed_energy as fixed_energy
 from jaxphys.losses.energy_matching import energy_deviation as energy_deviation
 from jaxphys.losses.energy_matching import energy_matching as energy_matching
+from jaxphys.losses.ensemble_property import ensemble_property as ensemble_property
 from jaxphys.losses.fock_matching import fock_matching as fock_matching
 from jaxphys.losses.force_matching import force_deviation as force_deviation
 from jaxphys.losses.force_matching import force_matching as force_matching
