@@ -2,6 +2,7 @@
 
     python -m experiments.debiasing          # Müller and Brown's surface, quick preset
     python -m experiments.debiasing --system lj13          # --data FILE compares with published samples
+    python -m experiments.debiasing --system alanine_dipeptide
 
 A denoiser learns from samples that are biased, and is to sample exp(−E/kT). Two kinds of bias: local, samples
 of twice the temperature; and weights, where every basin is in equilibrium with itself and not with the
@@ -19,7 +20,7 @@ import argparse
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ import numpy as np
 
 from experiments.command_line import exit_status
 from experiments.debiasing_evaluation import judge
+from experiments.debiasing_peptide import alanine_dipeptide
 from experiments.debiasing_presets import ARMS, PRESETS, Preset
 from experiments.debiasing_report import write_report
 from experiments.debiasing_sampling import Made, by_annealing, by_denoiser, by_dynamics, by_weights
@@ -40,6 +42,7 @@ from jaxphys.training import prepare_cpu
 
 SYSTEMS: Mapping[str, Callable[[Path | None], System]] = {
     "mueller_brown": lambda data: _without_data(mueller_brown, data),
+    "alanine_dipeptide": lambda data: _without_data(alanine_dipeptide, data),
     "lj13": lambda data: lennard_jones_13(None if data is None else _published(data)),
 }
 REFERENCE, BIASED, ANNEALED, TRAINED, SAMPLED, WEIGHTED, DYNAMICS = range(7)  # of random numbers
@@ -53,7 +56,9 @@ def run(name: str, system: System, *, seed: int, out: Path, resume: bool) -> Non
         raise ValueError(f"{out} already holds a run: continue it with --resume, or choose another --out")
     run_config = _run_config(name, preset, system, seed)
     _say(started, f"{preset.reference} samples of the reference")
-    reference = system.reference(_key(seed, REFERENCE), preset.reference)
+    reference = Ensemble(
+        *_kept(out / "reference.npz", lambda: system.reference(_key(seed, REFERENCE), preset.reference))
+    )
     job = _Job(system, preset, reference, run_config, seed=seed, out=out, started=started)
     results: dict[str, dict[str, Any]] = {}
     made: dict[str, dict[str, Ensemble]] = {}
@@ -68,6 +73,17 @@ def run(name: str, system: System, *, seed: int, out: Path, resume: bool) -> Non
         run_config=run_config,
         total=time.perf_counter() - started,
     )
+
+
+def _kept(path: Path, make: Callable[[], Sequence[Any]]) -> list[np.ndarray]:
+    """The arrays that `make` gives: from a file that this run left before, or made and left."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name("unfinished-" + path.name)
+        np.savez(aside, *(np.asarray(array) for array in make()))
+        aside.replace(path)
+    with np.load(path) as arrays:
+        return list(arrays.values())
 
 
 class _Job:
@@ -91,7 +107,9 @@ class _Job:
         """The rows of one regime's table, and the samples of those that are drawn."""
         system, preset = self.system, self.preset
         number = list(REGIMES).index(regime)
-        biased = system.biased[regime](_key(self.seed, BIASED, number), preset.train)
+        key = _key(self.seed, BIASED, number)
+        path = self.out / f"biased-{regime}.npz"
+        biased = jnp.asarray(_kept(path, lambda: [system.biased[regime](key, preset.train)])[0])
         _say(self.started, f"{REGIMES[regime]}: {len(biased)} samples")
         rows, drawn = {}, {}
 
@@ -166,7 +184,7 @@ class _Job:
     def _train(self, regime: str, arm: str, data: Any) -> tuple[Denoiser, Any, float]:
         preset, system = self.preset, self.system
         seen = examples(system, data)
-        width = preset.width * float(losses.score_width(seen["forces"], system.kt))
+        width = float(losses.score_width(seen["forces"], system.kt))
         init, denoise = system.denoiser(preset.model, seen["positions"])
         loss = arm_loss(system, denoise, ARMS[arm].label, width=width, spread=spread_of(seen["positions"]))
         params, seconds = run_stage(

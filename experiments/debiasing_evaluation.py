@@ -28,11 +28,18 @@ def judge(system: System, positions: Any, reference: Ensemble) -> tuple[dict[str
         measured = metrics.measured(column.distance, ours, theirs, size=size, repeats=REPEATS)
         row[name] = dataclasses.asdict(measured)
     if system.basin is not None:
-        inside = np.asarray(system.basin(found.positions))
-        row["ΔF"] = dataclasses.asdict(metrics.basin_free_energy(inside, kt=system.kt))
+        row["ΔF"] = free_energy(system, found)
     row["E"] = float(found.energies.mean())
     row["virial"] = virial(system, found)
     return row, found
+
+
+def free_energy(system: System, samples: Ensemble) -> dict[str, float]:
+    """Of the system's basin against the rest, in the unit of kT: "value", "low", "high" of 95 %."""
+    if system.basin is None:
+        raise ValueError(f"{system.name} has no basins")
+    inside = np.asarray(system.basin(samples.positions))
+    return dataclasses.asdict(metrics.basin_free_energy(inside, kt=system.kt))
 
 
 def virial(system: System, samples: Ensemble) -> float:

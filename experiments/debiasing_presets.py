@@ -36,9 +36,9 @@ class Preset:
 
     model: sizes of the network. levels: of the sampler. samples: made by each arm. reference: samples of the
     reference, at least twice as many. sweeps, leapfrog: of each rung of the annealing; heat: sweeps at the
-    high temperature before it, where the bias is one of weights. moves: sweeps at the end, which the rows "+
-    n calls" add to samples of the arm `moved`. width: below which σ the blend goes by the energy, over the
-    Boltzmann width. reweighted: arms whose samples are weighted by the density of the flow.
+    high temperature before it, where the bias is one of weights. moves: sweeps at the end, which the row "n
+    calls each" adds to samples of the arm `moved`. reweighted: arms whose samples are weighted by the density
+    of the flow, of flow_levels.
     """
 
     train: int
@@ -54,7 +54,6 @@ class Preset:
     heat: int = 40
     moves: int = 0
     moved: str = ""
-    width: float = 1.0
     reweighted: tuple[str, ...] = ()
     flow_levels: int = 100
     ema_decay: float = 0.998
@@ -68,7 +67,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
     "quick": {
         "mueller_brown": Preset(
             train=20_000,
-            stage=Stage(4000, 512, 5e-3),
+            stage=Stage(3000, 512, 5e-3),
             arms={"local": PLANE + CONTROLS, "weights": PLANE},
             model={"width": 128},
             reweighted=("denoising", "blend"),
@@ -82,6 +81,19 @@ PRESETS: dict[str, dict[str, Preset]] = {
             samples=5000,
             reference=10_000,
             moves=10,
+            moved="annealed",
+        ),
+        "alanine_dipeptide": Preset(
+            train=10_000,
+            stage=Stage(4000, 64, 5e-3),
+            arms={"local": ("denoising", "potential", "blend", "annealed"), "weights": ("blend", "annealed")},
+            model={"channels": 32, "layers": 3},
+            levels=50,
+            samples=10_000,
+            reference=20_000,
+            leapfrog=20,
+            heat=40,
+            moves=5,
             moved="annealed",
         ),
     },

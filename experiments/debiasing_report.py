@@ -10,13 +10,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.debiasing_evaluation import free_energy
 from experiments.debiasing_systems import REGIMES, Ensemble, System
 from experiments.stages import loss_curves
 from jaxphys import report
 
 FLOOR = "noise floor"
-PICTURED = 6
-"""At most so many surfaces in a picture."""
+PICTURED = ("biased", "dynamics", "denoising", "potential", "blend-weighted", "annealed")
+"""The rows that are drawn, as far as there are; of surfaces the first five."""
 
 CAPTION = """\
 E-W2, E-W1: Wasserstein distances of the energies from those of the reference, in {unit}. {notes}virial: mean
@@ -44,12 +45,13 @@ def write_report(
     results: by regime and row, "name" and what `judge` found, or what it cost; made: the samples of the rows
     that are drawn.
     """
-    text = "\n".join(_sections(system, results, run_config, total))
+    text = "\n".join(_sections(system, results, reference, run_config, total))
     out.mkdir(parents=True, exist_ok=True)
     (out / "table.md").write_text(text, encoding="utf-8")
     report.save_json(out / "results.json", {"config": run_config, "total": total, "results": results})
     for regime, rows in made.items():
-        _plots(out, system, regime, {results[regime][row]["name"]: e for row, e in rows.items()}, reference)
+        shown = {results[regime][row]["name"]: rows[row] for row in PICTURED if row in rows}
+        _plots(out, system, regime, shown, reference)
     stages = [path.parent.name for path in sorted(out.glob("*/metrics.jsonl"))]
     report.plot_curves(
         out / "loss.png",
@@ -62,7 +64,11 @@ def write_report(
 
 
 def _sections(
-    system: System, results: Mapping[str, Results], run_config: Mapping[str, Any], total: float
+    system: System,
+    results: Mapping[str, Results],
+    reference: Ensemble,
+    run_config: Mapping[str, Any],
+    total: float,
 ) -> list[str]:
     device = f"{jax.device_count()} {jax.default_backend()} device(s)"
     notes = " ".join(f"{name}: {text}." for name, text in system.notes.items())
@@ -74,26 +80,27 @@ def _sections(
     ]
     for regime, rows in results.items():
         title = REGIMES[regime]
-        sections += [f"## {title[0].upper()}{title[1:]}\n", _table(system, rows) + "\n"]
+        sections += [f"## {title[0].upper()}{title[1:]}\n", _table(system, rows, reference) + "\n"]
     return [*sections, CAPTION.format(unit=system.unit, notes=notes + " " if notes else "")]
 
 
-def _table(system: System, rows: Results) -> str:
-    basin = ["ΔF"] if system.basin is not None else []
+def _table(system: System, rows: Results, reference: Ensemble) -> str:
+    name, value = system.free_energy_unit or (system.unit, 1.0)
+    basin = [f"ΔF ({name})"] if system.basin is not None else []
     header = ["samples", *system.columns, *basin, "virial", "lost (%)", "ESS (%)", "calls", "training (s)"]
-    lines = [_line(system, row, bool(basin)) for row in rows.values()]
+    lines = [_line(system, row, value) for row in rows.values()]
     first = next(iter(rows.values()))
     floors = [
         _with_deviation(first[name]["floor"], first[name]["floor_deviation"]) for name in system.columns
     ]
-    exact = [_exact(system)] if basin else []
+    exact = [_exact(system, reference, value)] if basin else []
     lines.append([FLOOR, *floors, *exact, "1", "0", "–", "–", "–"])
     return report.format_table(lines, header)
 
 
-def _line(system: System, row: Mapping[str, Any], basin: bool) -> list[str]:
+def _line(system: System, row: Mapping[str, Any], unit: float) -> list[str]:
     values = [_with_deviation(row[name]["value"], row[name]["value_deviation"]) for name in system.columns]
-    free = [_interval(row["ΔF"])] if basin else []
+    free = [_interval(row["ΔF"], unit)] if system.basin is not None else []
     ess = f"{100 * row['ess']:.3g}" if "ess" in row else "–"
     seconds = f"{row['seconds']:.0f}" if "seconds" in row else "–"
     calls = _count(row["calls"]) if "calls" in row else "–"
@@ -101,16 +108,20 @@ def _line(system: System, row: Mapping[str, Any], basin: bool) -> list[str]:
     return [row["name"], *values, *free, f"{row['virial']:.3f}", lost, ess, calls, seconds]
 
 
-def _exact(system: System) -> str:
-    return "–" if system.exact_free_energy is None else f"exact {system.exact_free_energy:.3g}"
+def _exact(system: System, reference: Ensemble, unit: float) -> str:
+    """The free energy by quadrature, or that of the reference."""
+    if system.exact_free_energy is not None:
+        return f"exact {system.exact_free_energy / unit:.3g}"
+    return _interval(free_energy(system, reference), unit)
 
 
 def _with_deviation(value: float, deviation: float) -> str:
     return f"{report.format_number(value)} ± {deviation:.1g}"
 
 
-def _interval(found: Mapping[str, Any]) -> str:
-    return f"{found['value']:.3g} ({found['low']:.3g} to {found['high']:.3g})"
+def _interval(found: Mapping[str, Any], unit: float) -> str:
+    value, low, high = (found[name] / unit for name in ("value", "low", "high"))
+    return f"{value:.3g} ({low:.3g} to {high:.3g})"
 
 
 def _count(calls: int) -> str:
@@ -139,7 +150,7 @@ def _plots(out: Path, system: System, regime: str, made: Mapping[str, Ensemble],
     if system.surface is None or system.surface_edges is None:
         return
     surfaces = {}
-    for name, e in list(shown.items())[:PICTURED]:
+    for name, e in list(shown.items())[:6]:
         points = system.surface(e.positions)
         counts = np.histogram2d(points[:, 0], points[:, 1], system.surface_edges)[0]
         with np.errstate(divide="ignore"):
@@ -152,5 +163,5 @@ def _plots(out: Path, system: System, regime: str, made: Mapping[str, Ensemble],
         xlabel=system.surface_labels[0],
         ylabel=system.surface_labels[1],
         unit=f"free energy ({system.unit})",
-        highest=8 * system.kt,
+        highest=7 * system.kt,
     )

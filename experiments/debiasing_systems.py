@@ -52,8 +52,8 @@ class System:
     and the greatest σ. step: of Hamiltonian Monte Carlo at `hot`, to begin its search with. biased: samples
     (k, n, d) of a regime by key and number. reference: a checked `Ensemble` of a number of samples. denoiser:
     from sizes and the clean samples to (init, denoise). columns: what is measured against the reference.
-    basin: of the free energy, which samples lie in it, and its exact value if known. surface: two coordinates
-    to be drawn, with their names.
+    basin: of the free energy, which samples lie in it, its exact value if known, and another unit to tell it
+    in, by name and value. surface: two coordinates to be drawn, with their names.
     """
 
     name: str
@@ -67,11 +67,12 @@ class System:
     step: float
     biased: Mapping[str, Callable[[Any, int], Array]]
     reference: Callable[[Any, int], Ensemble]
-    denoiser: Callable[[Mapping[str, int], Array], tuple[Callable[[Any], Any], Denoiser]]
+    denoiser: Callable[[Mapping[str, Any], Array], tuple[Callable[[Any], Any], Denoiser]]
     columns: Mapping[str, Column]
     unit: str = "reduced units"
     basin: Callable[[np.ndarray], np.ndarray] | None = None
     exact_free_energy: float | None = None
+    free_energy_unit: tuple[str, float] | None = None
     surface: Callable[[np.ndarray], np.ndarray] | None = None
     surface_edges: tuple[np.ndarray, np.ndarray] | None = None
     surface_labels: tuple[str, str] = ("x", "y")
@@ -123,9 +124,9 @@ class PlaneDenoiser(nn.Module):
         return positions - sigma**2 / total * away + move
 
 
-def _plane_denoiser(sizes: Mapping[str, int], clean: Array) -> tuple[Callable[[Any], Any], Denoiser]:
-    mean = tuple(float(x) for x in jnp.mean(clean, axis=(0, 1)))
-    model = PlaneDenoiser(mean, float(jnp.mean(jnp.std(clean, axis=(0, 1)))), **sizes)
+def _plane_denoiser(sizes: Mapping[str, Any], clean: Array) -> tuple[Callable[[Any], Any], Denoiser]:
+    x, y = (float(mean) for mean in jnp.mean(clean, axis=(0, 1)))
+    model = PlaneDenoiser((x, y), float(jnp.mean(jnp.std(clean, axis=(0, 1)))), **sizes)
     return lambda key: model.init(key, clean[0], jnp.ones((), FLOAT)), model.apply
 
 
@@ -207,7 +208,7 @@ class _Grid:
 # Lennard-Jones clusters
 
 
-def _particle_denoiser(sizes: Mapping[str, int], clean: Array) -> tuple[Callable[[Any], Any], Denoiser]:
+def _particle_denoiser(sizes: Mapping[str, Any], clean: Array) -> tuple[Callable[[Any], Any], Denoiser]:
     config = models.ParticleConfig(spread=float(jnp.std(clean)), **sizes)
     model = models.ParticleDenoiser(config)
 
@@ -282,5 +283,6 @@ def _checked(energy_fn: EnergyFunction, key: Any, count: int, kt: float) -> Ense
     walkers = -(-count // (2 * DRAWS))
     cold, hot = _lattice(keys[0], walkers), _equilibrium(energy_fn, keys[1], walkers, 2 * kt)
     runs = [_run(energy_fn, own, start, kt) for own, start in zip(keys[2:], (cold, hot), strict=True)]
-    sampling.check_reference(*runs, energy_fn=energy_fn, kt=kt, freedom=36)
+    both = (run.positions for run in runs)
+    sampling.check_reference(energy_fn, *both, kt=kt, degrees_of_freedom=36)
     return ensemble(energy_fn, jnp.concatenate([pooled(run) for run in runs])[:count])
