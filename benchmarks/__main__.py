@@ -7,6 +7,7 @@ Those that take longer, or need a peer that is no dependency, are commands of th
     python -m benchmarks.relaxation       batches of molecules to their minima beside ASE
     python -m benchmarks.consistency      a step of each law of consistency; conformers a minute beside RDKit
     python -m benchmarks.energy_losses    the distance energy beside the squared error, and by size
+    python -m benchmarks.ensembles        force calls beside OpenMM, laws of ensembles beside denoising
 """
 
 from __future__ import annotations
