@@ -5,8 +5,8 @@
 Force calls: energy and gradient of alanine dipeptide with OBC1 water, of many walkers in one program, beside
 a step of OpenMM's CPU platform, which holds one molecule; by core, as OpenMM gets one thread and XLA all.
 Hamiltonian Monte Carlo of LJ13 beside a plain loop of leapfrog steps with nothing else. Laws: value and
-gradient of a batch by a `ParticleDenoiser`, beside `denoising_score`; they take turns, so that a machine that slows down
-slows all of them.
+gradient of a batch by a `ParticleDenoiser`, beside `denoising_score`; they take turns, so that a machine that
+slows down slows all of them.
 """
 
 from __future__ import annotations

@@ -51,6 +51,9 @@ REFERENCE, BIASED, ANNEALED, TRAINED, SAMPLED, WEIGHTED, DYNAMICS = range(7)  # 
 def run(name: str, system: System, *, seed: int, out: Path, resume: bool) -> None:
     """The whole experiment in the folder `out`: for each regime of bias, all rows of the table."""
     started = time.perf_counter()
+    if system.name not in PRESETS[name]:
+        having = ", ".join(own for own, presets in PRESETS.items() if system.name in presets)
+        raise ValueError(f"{system.name} has no preset {name}, only {having}")
     preset = PRESETS[name][system.name]
     if out.exists() and any(out.iterdir()) and not resume:
         raise ValueError(f"{out} already holds a run: continue it with --resume, or choose another --out")

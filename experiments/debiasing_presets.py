@@ -85,10 +85,10 @@ PRESETS: dict[str, dict[str, Preset]] = {
         ),
         "alanine_dipeptide": Preset(
             train=10_000,
-            stage=Stage(4000, 64, 5e-3),
-            arms={"local": ("denoising", "potential", "blend", "annealed"), "weights": ("blend", "annealed")},
+            stage=Stage(2500, 64, 5e-3),
+            arms={"local": ("denoising", "potential", "annealed")},
             model={"channels": 32, "layers": 3},
-            levels=50,
+            levels=40,
             samples=10_000,
             reference=20_000,
             leapfrog=20,
