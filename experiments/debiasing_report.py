@@ -130,7 +130,7 @@ def _count(calls: int) -> str:
 
 def _plots(out: Path, system: System, regime: str, made: Mapping[str, Ensemble], reference: Ensemble) -> None:
     low, high = np.quantile(reference.energies, [0.0005, 0.9995])
-    low, high = low - 0.3 * (high - low), high + 1.2 * (high - low)
+    low, high = low - 0.2 * (high - low), high + 0.8 * (high - low)
     edges = np.linspace(low, high, 81)
     shown = {"reference": reference, **made}
     report.plot_curves(

@@ -255,6 +255,29 @@ def test_matrices_of_zeros(tmp_path):
     )
 
 
+def test_surfaces_share_a_scale_and_what_was_never_seen_stays_white(tmp_path, figures):
+    edges = (np.linspace(0, 2, 3), np.linspace(0, 3, 4))
+    surface = np.array([[0.0, 1.0, np.inf], [4.0, 9.0, 2.0]])
+    report.plot_surfaces(
+        tmp_path / "s.png",
+        {"exact": surface, "found": surface + 1},
+        edges,
+        xlabel="φ",
+        ylabel="ψ",
+        unit="F (eV)",
+        highest=5.0,
+    )
+    exact, found, bar = figures[0].axes
+    assert [axes.get_title("left") for axes in (exact, found)] == ["exact", "found"]
+    assert (exact.get_xlabel(), exact.get_ylabel(), bar.get_ylabel()) == ("φ", "ψ", "F (eV)")
+    mesh = exact.collections[0]
+    assert mesh.get_clim() == (0, 5)
+    # y runs upwards: the first column of cells is the first row of the surface
+    shown = mesh.get_array().reshape(3, 2)
+    np.testing.assert_array_equal(shown[:, 0].filled(-1), [0, 1, -1])
+    np.testing.assert_array_equal(shown[:, 1].filled(-1), [4, -1, 2])
+
+
 def test_bad_input(tmp_path):
     path = tmp_path / "bad.png"
     with pytest.raises(ValueError, match="'a' needs two arrays of one length, got 2 and 3"):
@@ -265,6 +288,11 @@ def test_bad_input(tmp_path):
         report.plot_matrices(path, {}, unit="Ha")
     with pytest.raises(ValueError, match=r"'a' must have 2 dimensions, got shape \(3,\)"):
         report.plot_matrices(path, {"a": np.zeros(3)}, unit="Ha")
+    labels = {"xlabel": "", "ylabel": "", "unit": "", "highest": 1.0}
+    with pytest.raises(ValueError, match="at least one panel"):
+        report.plot_surfaces(path, {}, ([0, 1], [0, 1]), **labels)
+    with pytest.raises(ValueError, match=r"the cells of the edges, \(1, 1\), got \(2, 1\)"):
+        report.plot_surfaces(path, {"a": np.zeros((2, 1))}, ([0, 1], [0, 1]), **labels)
     assert not path.exists()
 
 
