@@ -50,6 +50,8 @@ from jaxphys.data.spin_glass import read_spin_glass as read_spin_glass
 from jaxphys.data.spin_graph import spin_graph as spin_graph
 from jaxphys.data.structures import Structure as Structure
 from jaxphys.data.transition1x import read_transition1x as read_transition1x
+from jaxphys.data.villin import VILLIN_SEQUENCE as VILLIN_SEQUENCE
+from jaxphys.data.villin import villin_headpiece as villin_headpiece
 from jaxphys.data.xtb import xtb_calculator as xtb_calculator
 from jaxphys.data.xtb import xtb_descents as xtb_descents
 from jaxphys.data.xtb import xtb_energies as xtb_energies

@@ -82,7 +82,8 @@ def go_contacts(
 ) -> Int[np.ndarray, "c 2"]:
     """Pairs of beads (c, 2), first < second, near in the native structure and not along the chain.
 
-    native: (n, 3) in Å; cutoff: in Å; separation: so many beads apart along the chain, or more. Raises ValueError where there is none: such a chain does not fold.
+    native: (n, 3) in Å; cutoff: in Å; separation: so many beads apart along the chain, or
+    more. Raises ValueError where there is none: such a chain does not fold.
     """
     native = np.asarray(native, dtype=float)
     first, second = np.triu_indices(len(native), separation)
