@@ -1,0 +1,227 @@
+"""A denoiser of a chain of beads whose native structure is known, and of its mutants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import jraph
+from jaxtyping import Array, Float
+
+from jaxphys.models.layers.waves import waves
+from jaxphys.molecule import centred
+from jaxphys.roles import DenoiseFunction
+
+_NEAR = 6  # neighbours along the chain, either way, whose distances each bead sees by their place
+_STRIDES = (1, 2, 3, 4, 6, 9)  # of the steps along the chain whose turns and hands it sees
+_CLOSE = 6.0  # Å, at which closeness falls off
+
+
+@dataclass(frozen=True)
+class ChainConfig:
+    """Size of a `ChainDenoiser`, and the constants that it does not learn.
+
+    beads: of the chain; channels: on each bead; layers: rounds of mixing over beads and over channels.
+    spread: of the clean positions about their mean, in Å, a component. Raises ValueError for what cannot be
+    built.
+    """
+
+    beads: int = 35
+    channels: int = 96
+    layers: int = 3
+    spread: float = 6.2
+
+    def __post_init__(self):
+        for name in ("beads", "channels", "layers", "spread"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+def chain_graph(
+    positions: Float[Any, "n 3"], native: Float[Any, "n 3"], changes: Float[Any, "n n"] | None = None
+) -> jraph.GraphsTuple:
+    """What a `ChainDenoiser` sees: nodes positions and native, both in Å, and changes; no edge is listed.
+
+    changes: (n, n), symmetric, by how many kT a mutant's contacts are stronger, zero elsewhere; None for the
+    wild type, zero everywhere.
+    """
+    count, none = len(positions), jnp.zeros((0,), jnp.int32)
+    positions = jnp.asarray(positions)
+    if changes is None:
+        changes = jnp.zeros((count, count), positions.dtype)
+    return jraph.GraphsTuple(
+        nodes={
+            "positions": positions,
+            "native": jnp.asarray(native, positions.dtype),
+            "changes": jnp.asarray(changes, positions.dtype),
+        },
+        edges=None,
+        receivers=none,
+        senders=none,
+        globals=None,
+        n_node=jnp.array([count]),
+        n_edge=jnp.zeros(1, jnp.int32),
+    )
+
+
+def chain_denoise_fn(
+    model: nn.Module, params: Any, native: Float[Any, "n 3"], changes: Float[Any, "n n"] | None = None
+) -> DenoiseFunction:
+    """The denoiser of one mutant, as laws and samplers take it; arguments as of `chain_graph`."""
+
+    def denoise(positions: Float[Any, "n 3"], sigma: Float[Any, ""] | float) -> Float[Array, "n 3"]:
+        found: Any = model.apply(params, chain_graph(positions, native, changes), sigma)
+        return found
+
+    return denoise
+
+
+class ChainDenoiser(nn.Module):
+    """Estimate of the clean positions, (n, 3) in Å with their mean at zero, from noisy ones and σ in Å.
+
+    graph: as `chain_graph` makes it, with the noisy positions R + σ ε. sigma: (), positive. The answer turns
+    with the positions and knows left from right; every bead is known by its place in the chain. It is
+    c_skip R + c_out F(R, σ), which tends to R at small σ. With its first parameters it gives every mutant the
+    answer of the wild type: what changes do is to be learned.
+
+    Source: mixing of beads and channels in turn as in Tolstikhin et al., NeurIPS 2021 (arXiv 2105.01601):
+    a few matrix products, the cheapest that see all pairs; preconditioning of Karras et al. 2022 (EDM).
+    """
+
+    config: ChainConfig
+
+    @nn.compact
+    def __call__(self, graph: jraph.GraphsTuple, sigma: Float[Any, ""] | float) -> Float[Array, "n 3"]:
+        config = self.config
+        positions = centred(graph.nodes["positions"])
+        sigma = jnp.asarray(sigma, positions.dtype)
+        total = sigma**2 + config.spread**2
+        distance, native = _distances(positions), _distances(graph.nodes["native"])
+        level = nn.silu(nn.Dense(config.channels, name="level")(waves(sigma, positions.dtype)))
+        place = self.param("place", nn.initializers.normal(0.5), (len(positions), config.channels))
+        seen = [
+            *_pair_features(distance, native, sigma, total),
+            _neighbours(positions, sigma),
+            _turns(positions, sigma),
+        ]
+        beads = nn.Dense(config.channels, name="seen")(jnp.concatenate(seen, axis=1)) + place
+        beads = beads + nn.Dense(config.channels, name="level_of_beads")(level)
+        beads = beads + self._mutation(graph.nodes["changes"], distance, native, sigma)
+        for layer in range(config.layers):
+            beads = self._mixed(beads, level, f"layer{layer}")
+        move = self._move(nn.LayerNorm(name="norm")(beads), positions, distance, sigma, total)
+        return centred(config.spread**2 / total * positions + sigma * config.spread / jnp.sqrt(total) * move)
+
+    def _mutation(
+        self,
+        changes: Float[Array, "n n"],
+        distance: Float[Array, "n n"],
+        native: Float[Array, "n n"],
+        sigma: Float[Array, ""],
+    ) -> Float[Array, "n c"]:
+        """What the changed contacts of each bead, and of all, may be worth as it stands; zero at first."""
+        formed = nn.sigmoid((1.2 * native + 1.0 - distance) / (0.5 + 0.5 * sigma))
+        worth = jnp.stack([jnp.ones_like(distance), formed, _closeness(distance)], axis=-1)
+        own = jnp.einsum("ij,ijk->ik", changes, worth)
+        all_of_them = jnp.broadcast_to(jnp.sum(own, axis=0) / 4, own.shape)
+        dense = nn.Dense(
+            self.config.channels, use_bias=False, kernel_init=nn.initializers.zeros, name="mutation"
+        )
+        return dense(jnp.concatenate([own, all_of_them], axis=1))
+
+    def _mixed(self, beads: Float[Array, "n c"], level: Float[Array, " c"], name: str) -> Float[Array, "n c"]:
+        """Over beads, then over channels by the level of noise."""
+        count, channels = beads.shape
+        across = nn.Dense(count + count // 3, name=f"{name}_across")(
+            nn.LayerNorm(name=f"{name}_first")(beads).T
+        )
+        beads = beads + nn.Dense(count, name=f"{name}_back")(nn.silu(across)).T
+        scale, shift = jnp.split(nn.Dense(2 * channels, name=f"{name}_level")(level), 2)
+        known = nn.LayerNorm(name=f"{name}_second")(beads) * (1 + scale) + shift
+        hidden = nn.silu(nn.Dense(2 * channels, name=f"{name}_hidden")(known))
+        return beads + nn.Dense(channels, name=f"{name}_out")(hidden)
+
+    def _move(
+        self,
+        beads: Float[Array, "n c"],
+        positions: Float[Array, "n 3"],
+        distance: Float[Array, "n n"],
+        sigma: Float[Array, ""],
+        total: Float[Array, ""],
+    ) -> Float[Array, "n 3"]:
+        """F: sums of the directions to all beads, near and far, and of normals of the chain's turns."""
+        small = nn.initializers.normal(0.01)
+        count = len(positions)
+        weights = nn.Dense(2 * count, kernel_init=small, name="pulls")(beads).reshape(count, 2, count)
+        pulls = weights[:, 0] / jnp.sqrt(distance**2 + 1.0) + weights[:, 1] / jnp.sqrt(2 * total)
+        move = pulls @ positions - jnp.sum(pulls, axis=1, keepdims=True) * positions
+        lifts = nn.Dense(2, kernel_init=small, name="lifts")(beads)
+        for k, stride in enumerate((1, 4)):
+            before, after = positions - _shifted(positions, -stride), _shifted(positions, stride) - positions
+            size = jnp.sum(before**2, axis=1) * jnp.sum(after**2, axis=1) + sigma**4 + 1.0
+            move = move + lifts[:, k : k + 1] * jnp.cross(before, after) / jnp.sqrt(size)[:, None]
+        return move
+
+
+def _distances(positions: Float[Array, "n 3"]) -> Float[Array, "n n"]:
+    """All distances in Å; with a gradient of zero where beads coincide."""
+    square = jnp.sum((positions[:, None] - positions) ** 2, axis=-1)
+    apart = square > 0
+    return jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)
+
+
+def _closeness(distance: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    return jnp.exp(-((distance / _CLOSE) ** 2))
+
+
+def _pair_features(
+    distance: Float[Array, "n n"],
+    native: Float[Array, "n n"],
+    sigma: Float[Array, ""],
+    total: Float[Array, ""],
+) -> list[Float[Array, "n n"]]:
+    """Distances on the scale of all, near ones, and against the native ones on the scale of the noise."""
+    return [
+        distance / jnp.sqrt(2 * total),
+        _closeness(distance),
+        jnp.tanh((distance - native) / jnp.sqrt(1 + sigma**2)),
+    ]
+
+
+def _neighbours(positions: Float[Array, "n 3"], sigma: Float[Array, ""]) -> Float[Array, "n m"]:
+    """Distances to the neighbours along the chain, by their place, on the scale of the noise."""
+    seen = []
+    for offset in (*range(-_NEAR, 0), *range(1, _NEAR + 1)):
+        square = jnp.sum((_shifted(positions, offset) - positions) ** 2, axis=1)
+        distance = jnp.sqrt(square + 1e-6)
+        usual = 3.8 if abs(offset) == 1 else 5.5
+        seen.append(distance / jnp.sqrt(square + 2 * sigma**2 + 1.0))
+        seen.append(jnp.clip((distance - usual) / (0.1 + sigma), -4, 4))
+    return jnp.stack(seen, axis=1)
+
+
+def _turns(positions: Float[Array, "n 3"], sigma: Float[Array, ""]) -> Float[Array, "n m"]:
+    """Angles and hands of three steps on, long and short ones, from −1 to 1; faint where noise is longer."""
+    seen = []
+    for stride in _STRIDES:
+        points = [_shifted(positions, k * stride) for k in (-1, 0, 1, 2)]
+        steps = [after - before for before, after in pairwise(points)]
+        one, two, three = (
+            step / jnp.sqrt(jnp.sum(step**2, axis=1) + 2 * sigma**2 + 1.0)[:, None] for step in steps
+        )
+        seen += [jnp.sum(jnp.cross(one, two) * three, axis=1), jnp.sum(one * two, axis=1)]
+        seen.append(jnp.sum(one * three, axis=1))
+    return jnp.stack(seen, axis=1)
+
+
+def _shifted(positions: Float[Array, "n 3"], offset: int) -> Float[Array, "n 3"]:
+    """Each bead's neighbour so far along the chain, its end where there is none."""
+    count = len(positions)
+    if offset >= 0:
+        end = jnp.repeat(positions[-1:], min(offset, count), axis=0)
+        return jnp.concatenate([positions[offset:], end])
+    end = jnp.repeat(positions[:1], min(-offset, count), axis=0)
+    return jnp.concatenate([end, positions[:offset]])
