@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 import jraph
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxphys.models.layers.waves import waves
@@ -17,6 +19,7 @@ from jaxphys.roles import DenoiseFunction
 
 _NEAR = 6  # neighbours along the chain, either way, whose distances each bead sees by their place
 _STRIDES = (1, 2, 3, 4, 6, 9)  # of the steps along the chain whose turns and hands it sees
+_BENDS = (1, 4)  # strides of the bends along whose normals it may move
 _CLOSE = 6.0  # Å, at which closeness falls off
 
 
@@ -101,7 +104,8 @@ class ChainDenoiser(nn.Module):
         total = sigma**2 + config.spread**2
         distance, native = _distances(positions), _distances(graph.nodes["native"])
         level = nn.silu(nn.Dense(config.channels, name="level")(waves(sigma, positions.dtype)))
-        place = self.param("place", nn.initializers.normal(0.5), (len(positions), config.channels))
+        shape = (len(positions), config.channels)
+        place = self.param("place", nn.initializers.normal(0.5), shape, jnp.float32)
         seen = [
             *_pair_features(distance, native, sigma, total),
             _neighbours(positions, sigma),
@@ -157,13 +161,16 @@ class ChainDenoiser(nn.Module):
         count = len(positions)
         weights = nn.Dense(2 * count, kernel_init=small, name="pulls")(beads).reshape(count, 2, count)
         pulls = weights[:, 0] / jnp.sqrt(distance**2 + 1.0) + weights[:, 1] / jnp.sqrt(2 * total)
-        move = pulls @ positions - jnp.sum(pulls, axis=1, keepdims=True) * positions
-        lifts = nn.Dense(2, kernel_init=small, name="lifts")(beads)
-        for k, stride in enumerate((1, 4)):
-            before, after = positions - _shifted(positions, -stride), _shifted(positions, stride) - positions
-            size = jnp.sum(before**2, axis=1) * jnp.sum(after**2, axis=1) + sigma**4 + 1.0
-            move = move + lifts[:, k : k + 1] * jnp.cross(before, after) / jnp.sqrt(size)[:, None]
-        return move
+        move = (
+            jnp.matmul(pulls, positions, precision="highest")
+            - jnp.sum(pulls, axis=1, keepdims=True) * positions
+        )
+        lifts = nn.Dense(len(_BENDS), kernel_init=small, name="lifts")(beads)
+        before = positions - _beside(positions, [-stride for stride in _BENDS])
+        after = _beside(positions, _BENDS) - positions
+        size = jnp.sum(before**2, axis=-1) * jnp.sum(after**2, axis=-1) + sigma**4 + 1.0
+        normals = jnp.cross(before, after) / jnp.sqrt(size)[..., None]
+        return move + jnp.sum(lifts.T[..., None] * normals, axis=0)
 
 
 def _distances(positions: Float[Array, "n 3"]) -> Float[Array, "n n"]:
@@ -193,35 +200,29 @@ def _pair_features(
 
 def _neighbours(positions: Float[Array, "n 3"], sigma: Float[Array, ""]) -> Float[Array, "n m"]:
     """Distances to the neighbours along the chain, by their place, on the scale of the noise."""
-    seen = []
-    for offset in (*range(-_NEAR, 0), *range(1, _NEAR + 1)):
-        square = jnp.sum((_shifted(positions, offset) - positions) ** 2, axis=1)
-        distance = jnp.sqrt(square + 1e-6)
-        usual = 3.8 if abs(offset) == 1 else 5.5
-        seen.append(distance / jnp.sqrt(square + 2 * sigma**2 + 1.0))
-        seen.append(jnp.clip((distance - usual) / (0.1 + sigma), -4, 4))
-    return jnp.stack(seen, axis=1)
+    offsets = [offset for offset in range(-_NEAR, _NEAR + 1) if offset]
+    usual = jnp.asarray([[3.8 if abs(offset) == 1 else 5.5] for offset in offsets], positions.dtype)
+    square = jnp.sum((_beside(positions, offsets) - positions) ** 2, axis=-1)
+    distance = jnp.sqrt(square + 1e-6)
+    scaled = distance / jnp.sqrt(square + 2 * sigma**2 + 1.0)
+    return jnp.concatenate([scaled, jnp.clip((distance - usual) / (0.1 + sigma), -4, 4)]).T
 
 
 def _turns(positions: Float[Array, "n 3"], sigma: Float[Array, ""]) -> Float[Array, "n m"]:
     """Angles and hands of three steps on, long and short ones, from −1 to 1; faint where noise is longer."""
-    seen = []
-    for stride in _STRIDES:
-        points = [_shifted(positions, k * stride) for k in (-1, 0, 1, 2)]
-        steps = [after - before for before, after in pairwise(points)]
-        one, two, three = (
-            step / jnp.sqrt(jnp.sum(step**2, axis=1) + 2 * sigma**2 + 1.0)[:, None] for step in steps
-        )
-        seen += [jnp.sum(jnp.cross(one, two) * three, axis=1), jnp.sum(one * two, axis=1)]
-        seen.append(jnp.sum(one * three, axis=1))
-    return jnp.stack(seen, axis=1)
+    points = [_beside(positions, [k * stride for stride in _STRIDES]) for k in (-1, 0, 1, 2)]
+    steps = jnp.stack([after - before for before, after in pairwise(points)])
+    one, two, three = steps / jnp.sqrt(jnp.sum(steps**2, axis=-1, keepdims=True) + 2 * sigma**2 + 1.0)
+    hands = jnp.sum(jnp.cross(one, two) * three, axis=-1)
+    return jnp.concatenate([hands, jnp.sum(one * two, axis=-1), jnp.sum(one * three, axis=-1)]).T
 
 
-def _shifted(positions: Float[Array, "n 3"], offset: int) -> Float[Array, "n 3"]:
-    """Each bead's neighbour so far along the chain, its end where there is none."""
+def _beside(positions: Float[Array, "n 3"], offsets: Sequence[int]) -> Float[Array, "k n 3"]:
+    """Each bead's neighbour so far along the chain, its end where there is none.
+
+    By a product with ones and zeros: the derivative of a gather is a scatter, slow on CPUs.
+    """
     count = len(positions)
-    if offset >= 0:
-        end = jnp.repeat(positions[-1:], min(offset, count), axis=0)
-        return jnp.concatenate([positions[offset:], end])
-    end = jnp.repeat(positions[:1], min(-offset, count), axis=0)
-    return jnp.concatenate([end, positions[:offset]])
+    places = np.clip(np.arange(count) + np.asarray(offsets)[:, None], 0, count - 1)
+    chosen = jnp.asarray(np.eye(count)[places], positions.dtype)
+    return jnp.einsum("kij,jx->kix", chosen, positions, precision="highest")
