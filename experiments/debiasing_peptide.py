@@ -1,4 +1,4 @@
-"""Alanine dipeptide for `experiments.debiasing`: Amber with implicit water, exchange of temperatures."""
+"""Alanine dipeptide for `experiments.debiasing`: Amber, implicit water, runs that cross barriers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import jraph
 import numpy as np
+from jax.tree_util import Partial
 from jaxtyping import Array
 from rdkit import Chem
 
@@ -17,14 +18,18 @@ from experiments.debiasing_systems import FLOAT, Column, Denoiser, Ensemble, Sys
 from jaxphys import data, energies, metrics, models, sampling
 from jaxphys.energies.openmm_systems import PHI, PSI
 from jaxphys.roles import EnergyFunction
+from jaxphys.sampling.bond_rotations import rotated
 from jaxphys.units import BOLTZMANN_IN_EV_PER_KELVIN, KCAL_PER_MOL_IN_EV
 
 COLD, HOT = 300.0, 600.0
-RATIO = 2 ** (1 / 3)
-"""Between neighbouring temperatures, of which the highest is 952 K: four in ten exchanges succeed."""
+BONDS = ((6, 8, tuple(range(9, 22))), (8, 14, tuple(range(15, 22))))
+"""The bonds of φ and ψ, with the atoms beyond."""
 
-LEAPFROG, KEPT, APART, WARM = 20, 100, 3, 80
-"""Steps of a trajectory; of each ladder: how many samples, so many sweeps apart, after so many lost."""
+LEAPFROG, SWEEPS, TURNS = 20, 2, 4
+"""A cycle: so many trajectories of so many steps, and so many tries to turn about each of the bonds."""
+
+DRAWS, APART, WARM = 10, 4, 40
+"""Of each walker: how many samples, so many cycles apart, after so many cycles that are thrown away."""
 
 ANGLES = (-np.pi + 2 * np.pi * np.arange(73) / 72,) * 2
 
@@ -46,7 +51,11 @@ def alanine_dipeptide() -> System:
         centre=True,
         levels=(0.005, 10.0),
         step=0.015,
-        biased={"local": lambda key, count: _at(energy_fn, key, start, hot, count)[:count]},
+        biased={
+            "local": lambda key, count: pooled(
+                equilibrium(energy_fn, key, start, kt=hot, walkers=-(-count // DRAWS))
+            )[:count]
+        },
         reference=partial(_reference, energy_fn, start, cold),
         denoiser=partial(_bonded_denoiser, bonded_graph(molecule)),
         columns={
@@ -132,42 +141,47 @@ def _bonded_denoiser(
     return lambda key: model.init(key, graph, jnp.ones((), FLOAT)), denoise
 
 
-def _tempered(
-    energy_fn: EnergyFunction, key: Any, start: Array, kt: float, ladders: int
-) -> sampling.Tempered:
-    """Runs of ladders from this temperature to 952 K, that begin displaced by 0.01 Å."""
-    of_start, of_run = jax.random.split(key)
-    highest = BOLTZMANN_IN_EV_PER_KELVIN * COLD * RATIO**5
-    kts = kt * RATIO ** jnp.arange(round(np.log(highest / kt) / np.log(RATIO)) + 1)
-    starts = start + 0.01 * jax.random.normal(of_start, (ladders, *start.shape), FLOAT)
-    return sampling.parallel_tempering(
-        energy_fn,
-        of_run,
-        starts,
-        kts=kts,
-        sweeps=KEPT * APART,
-        burn_in=WARM,
-        keep_every=APART,
-        leapfrog=LEAPFROG,
-        centre=True,
-    )
+def equilibrium(energy_fn: EnergyFunction, key: Any, start: Array, *, kt: float, walkers: int) -> Array:
+    """Samples (draws, walkers, n, 3) that begin at one structure, displaced by 0.01 Å.
+
+    Trajectories do all but the barriers of φ, which at 300 K they cross once in hundreds of sweeps, and turns
+    about the bonds do those.
+    """
+    of_start, of_step, of_cycles = jax.random.split(key, 3)
+    positions = start + 0.01 * jax.random.normal(of_start, (walkers, *start.shape), FLOAT)
+    few = positions[: min(walkers, 250)]
+    step = sampling.tune_step_size(energy_fn, of_step, few, kt=kt, leapfrog=LEAPFROG, centre=True).step_size
+    kept = []
+    for number in range(WARM + DRAWS * APART):
+        key = jax.random.fold_in(of_cycles, number)
+        positions = _cycle(Partial(energy_fn), key, positions, kt, step)
+        if number >= WARM and (number - WARM + 1) % APART == 0:
+            kept.append(positions)
+    return jnp.stack(kept)
 
 
-def _at(energy_fn: EnergyFunction, key: Any, start: Array, kt: float, count: int) -> Array:
-    """Samples of the lowest temperature of such runs, (draws · ladders, n, 3), at least so many."""
-    ladders = max(4, -(-count // KEPT))
-    found = _tempered(energy_fn, key, start, kt, ladders).positions[:, :, 0]
-    return jnp.reshape(found, (-1, *start.shape))
+@jax.jit
+def _cycle(energy_fn: Any, key: Any, positions: Array, kt: Any, step: Any) -> Array:
+    of_turns, of_sweeps = jax.random.split(key)
+    turned = sampling.rotate_bonds(energy_fn, of_turns, positions, kt=kt, bonds=TURNS * BONDS).positions
+    settings: dict[str, Any] = {"sweeps": SWEEPS, "keep_every": SWEEPS, "leapfrog": LEAPFROG, "centre": True}
+    moved = sampling.hmc(energy_fn, of_sweeps, turned, kt=kt, step_size=step, **settings)
+    return moved.positions[-1]
+
+
+def pooled(samples: Array) -> Array:
+    """All draws of all walkers, (draws · walkers, n, 3)."""
+    return jnp.reshape(samples, (-1, *samples.shape[2:]))
 
 
 def _reference(energy_fn: EnergyFunction, start: Array, kt: float, key: Any, count: int) -> Ensemble:
     """Two runs, one from the axial basin, which agree on energy and φ and fulfil the virial."""
-    of_start, *of_runs = jax.random.split(key, 3)
-    other = _axial_start(energy_fn, of_start, start)
-    ladders = max(4, -(-count // (2 * KEPT)))
+    walkers = -(-count // (2 * DRAWS))
+    # from −80° to 60°
+    starts = start, rotated(start, np.radians(140), BONDS[0])
     runs = [
-        _tempered(energy_fn, own, own_start, kt, ladders).positions[:, :, 0]
-        for own, own_start in zip(of_runs, (start, other), strict=True)
+        equilibrium(energy_fn, own, own_start, kt=kt, walkers=walkers)
+        for own, own_start in zip(jax.random.split(key), starts, strict=True)
     ]
     sampling.check_reference(
         energy_fn,
@@ -176,15 +190,4 @@ def _reference(energy_fn: EnergyFunction, start: Array, kt: float, key: Any, cou
         degrees_of_freedom=3 * (len(start) - 1),
         observables={"cos φ": _cosine_of_phi},
     )
-    return ensemble(
-        energy_fn, jnp.concatenate([jnp.reshape(run, (-1, *start.shape)) for run in runs])[:count]
-    )
-
-
-def _axial_start(energy_fn: EnergyFunction, key: Any, start: Array) -> Array:
-    """A structure of the axial basin, from the hot ensemble."""
-    found = _at(energy_fn, key, start, BOLTZMANN_IN_EV_PER_KELVIN * HOT, 8 * KEPT)
-    inside = np.flatnonzero(axial(np.asarray(found)))
-    if not len(inside):
-        raise sampling.NotMixed(f"none of {len(found)} samples of {HOT:.0f} K lies in the axial basin")
-    return found[int(inside[-1])]
+    return ensemble(energy_fn, jnp.concatenate([pooled(run) for run in runs])[:count])

@@ -2,6 +2,8 @@
 
 from jaxphys.sampling.annealing import Annealed as Annealed
 from jaxphys.sampling.annealing import anneal as anneal
+from jaxphys.sampling.bond_rotations import Rotated as Rotated
+from jaxphys.sampling.bond_rotations import rotate_bonds as rotate_bonds
 from jaxphys.sampling.estimates import Estimate as Estimate
 from jaxphys.sampling.hmc import Samples as Samples
 from jaxphys.sampling.hmc import StepSize as StepSize
