@@ -75,7 +75,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
         "lj13": Preset(
             train=10_000,
             stage=Stage(2500, 64, 5e-3),
-            arms={"local": ("denoising", "potential", "blend", "annealed", "unbiased-blend")},
+            arms={"local": ("denoising", "potential", "annealed", "unbiased-blend")},
             model={"channels": 32, "layers": 3},
             levels=60,
             samples=5000,

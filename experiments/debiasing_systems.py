@@ -218,6 +218,10 @@ def _particle_denoiser(sizes: Mapping[str, Any], clean: Array) -> tuple[Callable
     return lambda key: model.init(key, models.particle_graph(clean[0]), jnp.ones((), FLOAT)), denoise
 
 
+CLIP = (-100.0, 100.0)
+"""Energies of LJ13, which lie between −70 and −9, are cut there in one of the columns."""
+
+
 def lennard_jones_13(published: np.ndarray | None = None) -> System:
     """Thirteen particles in a weak trap at kT = 1, the ordered-pair convention of published samples.
 
@@ -226,6 +230,7 @@ def lennard_jones_13(published: np.ndarray | None = None) -> System:
     energy_fn = energies.lennard_jones()
     columns = {
         "E-W2": Column(lambda e: e.energies, metrics.energy_wasserstein),
+        "clipped E-W2": Column(lambda e: e.energies, partial(metrics.energy_wasserstein, limits=CLIP)),
         "E-W1": Column(lambda e: e.energies, partial(metrics.energy_wasserstein, p=1)),
         "distance W2": Column(lambda e: e.positions, metrics.distance_wasserstein, 2000),
         "distance TV": Column(lambda e: e.positions, metrics.distance_variation, 2000),
@@ -252,6 +257,10 @@ def lennard_jones_13(published: np.ndarray | None = None) -> System:
         reference=lambda key, count: _checked(energy_fn, key, count, 1.0),
         denoiser=_particle_denoiser,
         columns=columns,
+        notes={
+            "clipped E-W2": f"of energies cut at {CLIP[0]:.0f} and {CLIP[1]:.0f}: two particles that clash"
+            " in one sample of thousands decide the other number"
+        },
     )
 
 
