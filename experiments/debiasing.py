@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,10 +35,18 @@ from experiments.debiasing_peptide import alanine_dipeptide
 from experiments.debiasing_presets import ARMS, PRESETS, Preset
 from experiments.debiasing_report import write_report
 from experiments.debiasing_sampling import Made, by_annealing, by_denoiser, by_dynamics, by_weights
-from experiments.debiasing_systems import REGIMES, Denoiser, Ensemble, System, lennard_jones_13, mueller_brown
+from experiments.debiasing_systems import (
+    REGIMES,
+    Denoiser,
+    Ensemble,
+    System,
+    ensemble,
+    lennard_jones_13,
+    mueller_brown,
+)
 from experiments.debiasing_training import arm_loss, examples, spread_of
 from experiments.stages import run_stage
-from jaxphys import losses
+from jaxphys import losses, report
 from jaxphys.training import prepare_cpu
 
 SYSTEMS: Mapping[str, Callable[[Path | None], System]] = {
@@ -45,7 +54,7 @@ SYSTEMS: Mapping[str, Callable[[Path | None], System]] = {
     "alanine_dipeptide": lambda data: _without_data(alanine_dipeptide, data),
     "lj13": lambda data: lennard_jones_13(None if data is None else _published(data)),
 }
-REFERENCE, BIASED, ANNEALED, TRAINED, SAMPLED, WEIGHTED, DYNAMICS = range(7)  # of random numbers
+REFERENCE, BIASED, ANNEALED, TRAINED, SAMPLED, WEIGHTED, DYNAMICS, CONTROL = range(8)  # of random numbers
 
 
 def run(name: str, system: System, *, seed: int, out: Path, resume: bool) -> None:
@@ -58,6 +67,7 @@ def run(name: str, system: System, *, seed: int, out: Path, resume: bool) -> Non
     if out.exists() and any(out.iterdir()) and not resume:
         raise ValueError(f"{out} already holds a run: continue it with --resume, or choose another --out")
     run_config = _run_config(name, preset, system, seed)
+    _same_run(out / "config.json", run_config)
     _say(started, f"{preset.reference} samples of the reference")
     reference = Ensemble(
         *_kept(out / "reference.npz", lambda: system.reference(_key(seed, REFERENCE), preset.reference))
@@ -78,8 +88,22 @@ def run(name: str, system: System, *, seed: int, out: Path, resume: bool) -> Non
     )
 
 
+def _same_run(path: Path, run_config: Mapping[str, Any]) -> None:
+    """Leave the settings beside what is made by them; raise ValueError for a folder of other settings."""
+    ours = json.loads(json.dumps(run_config))
+    if not path.exists():
+        report.save_json(path, ours)
+    theirs = json.loads(path.read_text(encoding="utf-8"))
+    for name in {**theirs, **ours}:
+        if theirs.get(name) != ours.get(name):
+            raise ValueError(
+                f"{path.parent} holds a run with {name} {theirs.get(name)}, not {ours.get(name)}: resume "
+                "that one, or choose another --out"
+            )
+
+
 def _kept(path: Path, make: Callable[[], Sequence[Any]]) -> list[np.ndarray]:
-    """The arrays that `make` gives: from a file that this run left before, or made and left."""
+    """The arrays that `make` gives, from a file that this run left before, or made and left."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name("unfinished-" + path.name)
@@ -117,7 +141,7 @@ class _Job:
         rows, drawn = {}, {}
 
         def add(row: str, title: str, found: Made, **facts: Any) -> None:
-            value, samples = judge(system, found.positions, self.reference)
+            value, samples = judge(system, found.positions, self.reference, groups=found.groups)
             calls = {"calls": found.force_calls} if found.force_calls else {}
             rows[row] = {"name": title} | value | dict(found.facts) | calls | facts
             drawn[row] = samples
@@ -129,10 +153,11 @@ class _Job:
             system, biased, _key(self.seed, ANNEALED, number), preset=preset, regime=regime
         )
         add("walkers", "annealed walkers", annealed)
-        add("dynamics", "Monte Carlo, equal calls", self._dynamics(biased, annealed, number))
-        sources = {"biased": biased, "annealed": annealed.positions, "reference": self.reference.positions}
+        add("dynamics", "HMC alone, as many calls", self._dynamics(biased, annealed, number))
+        self.width = float(losses.score_width(examples(system, annealed.positions)["forces"], system.kt))
         for arm in preset.arms[regime]:
-            self._arm(regime, arm, sources[ARMS[arm].data], annealed, add)
+            data = {"biased": biased, "annealed": annealed.positions}.get(ARMS[arm].data)
+            self._arm(regime, arm, self._unbiased() if data is None else data, annealed, add)
         return rows, drawn
 
     def _dynamics(self, start: Any, annealed: Made, number: int) -> Made:
@@ -177,19 +202,29 @@ class _Job:
     def _dynamics_after(self, sampled: Made, annealed: Made, number: list[int]) -> Made:
         return by_dynamics(
             self.system,
-            sampled.positions,
+            # without those that have no energy to begin with
+            jnp.asarray(ensemble(self.system.energy_fn, sampled.positions).positions),
             _key(self.seed, DYNAMICS, *number, 1),
             step=annealed.facts["step"],
             calls=self.preset.moves * self.preset.leapfrog * len(sampled.positions),
             leapfrog=self.preset.leapfrog,
         )
 
+    def _unbiased(self) -> Any:
+        """Data of the controls, drawn as the reference is, but not the same."""
+
+        def make() -> Ensemble:
+            return self.system.reference(_key(self.seed, CONTROL), self.preset.train)
+
+        return jnp.asarray(_kept(self.out / "unbiased.npz", make)[0])
+
     def _train(self, regime: str, arm: str, data: Any) -> tuple[Denoiser, Any, float]:
         preset, system = self.preset, self.system
         seen = examples(system, data)
-        width = float(losses.score_width(seen["forces"], system.kt))
         init, denoise = system.denoiser(preset.model, seen["positions"])
-        loss = arm_loss(system, denoise, ARMS[arm].label, width=width, spread=spread_of(seen["positions"]))
+        loss = arm_loss(
+            system, denoise, ARMS[arm].label, width=self.width, spread=spread_of(seen["positions"])
+        )
         params, seconds = run_stage(
             f"{regime}-{arm}",
             loss,
@@ -222,9 +257,11 @@ def _published(path: Path) -> np.ndarray:
     """Samples (k, 13, 3) of a file of NumPy with (k, 39) or (k, 13, 3) numbers."""
     try:
         found = np.load(path, allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise ValueError(f"{path} is no file of NumPy: {error}") from None
-    if found.ndim < 2 or found[0].size != 39 or not np.isfinite(found).all():
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fi":
+        raise ValueError(f"{path} must hold one array of numbers, as numpy.save writes it")
+    if found.shape[1:] not in ((39,), (13, 3)) or not len(found) or not np.isfinite(found).all():
         raise ValueError(
             f"{path} must hold samples of 13 particles, finite numbers (k, 39), got shape {found.shape}"
         )

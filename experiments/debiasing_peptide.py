@@ -53,7 +53,7 @@ def alanine_dipeptide() -> System:
         step=0.015,
         biased={
             "local": lambda key, count: pooled(
-                equilibrium(energy_fn, key, start, kt=hot, walkers=-(-count // DRAWS))
+                crossing_equilibrium(energy_fn, key, start, kt=hot, walkers=-(-count // DRAWS))
             )[:count]
         },
         reference=partial(_reference, energy_fn, start, cold),
@@ -68,13 +68,13 @@ def alanine_dipeptide() -> System:
         unit="eV",
         basin=axial,
         free_energy_unit=("kcal/mol", KCAL_PER_MOL_IN_EV),
-        surface=lambda positions: dihedrals(Ensemble(positions, np.zeros(len(positions)))),
+        surface=lambda positions: dihedrals(Ensemble(positions, *2 * [np.zeros(len(positions))])),
         surface_edges=ANGLES,
         surface_labels=("φ (rad)", "ψ (rad)"),
         notes={
-            "KL φ, KL ψ": "divergence of the samples' histogram of 200 bins from the reference's, in nats",
+            "KL φ, KL ψ": "KL(reference ‖ samples) of histograms of 200 bins, in nats",
             "torus W2": "of φ and ψ together, in radians, 2,000 samples",
-            "ΔF": "of 0 < φ < 120°, the axial basin, against the rest, 95 % interval",
+            "ΔF": "of 0 < φ < 120°, the axial basin, against the rest",
         },
     )
 
@@ -121,12 +121,13 @@ def _psi(samples: Ensemble) -> np.ndarray:
     return metrics.dihedral(samples.positions, np.array(PSI))
 
 
-def _cosine_of_phi(positions: Array) -> Array:
-    """cos φ of one molecule, for JAX, () : what the check of a reference looks at beside the energy."""
-    a, b, c, d = (positions[atom] for atom in PHI)
-    one, axis, other = b - a, c - b, d - c
-    left, right = jnp.cross(one, axis), jnp.cross(axis, other)
-    return jnp.sum(left * right) / jnp.sqrt(jnp.sum(left**2) * jnp.sum(right**2))
+def _sine(atoms: tuple[int, int, int, int], positions: Array) -> Array:
+    """The sine of a dihedral of one molecule, (): that of φ tells the axial basin from the rest."""
+    a, b, c, d = (positions[atom] for atom in atoms)
+    axis = c - b
+    left, right = jnp.cross(b - a, axis), jnp.cross(axis, d - c)
+    size = jnp.sqrt(jnp.sum(left**2) * jnp.sum(right**2) * jnp.sum(axis**2))
+    return jnp.sum(jnp.cross(left, right) * axis) / size
 
 
 def _bonded_denoiser(
@@ -141,7 +142,9 @@ def _bonded_denoiser(
     return lambda key: model.init(key, graph, jnp.ones((), FLOAT)), denoise
 
 
-def equilibrium(energy_fn: EnergyFunction, key: Any, start: Array, *, kt: float, walkers: int) -> Array:
+def crossing_equilibrium(
+    energy_fn: EnergyFunction, key: Any, start: Array, *, kt: float, walkers: int
+) -> Array:
     """Samples (draws, walkers, n, 3) that begin at one structure, displaced by 0.01 Å.
 
     Trajectories do all but the barriers of φ, which at 300 K they cross once in hundreds of sweeps, and turns
@@ -175,12 +178,12 @@ def pooled(samples: Array) -> Array:
 
 
 def _reference(energy_fn: EnergyFunction, start: Array, kt: float, key: Any, count: int) -> Ensemble:
-    """Two runs, one from the axial basin, which agree on energy and φ and fulfil the virial."""
+    """Two runs, one from the axial basin, which agree on energy, φ and ψ and fulfil the virial."""
     walkers = -(-count // (2 * DRAWS))
     # from −80° to 60°
     starts = start, rotated(start, np.radians(140), BONDS[0])
     runs = [
-        equilibrium(energy_fn, own, own_start, kt=kt, walkers=walkers)
+        crossing_equilibrium(energy_fn, own, own_start, kt=kt, walkers=walkers)
         for own, own_start in zip(jax.random.split(key), starts, strict=True)
     ]
     sampling.check_reference(
@@ -188,6 +191,8 @@ def _reference(energy_fn: EnergyFunction, start: Array, kt: float, key: Any, cou
         *runs,
         kt=kt,
         degrees_of_freedom=3 * (len(start) - 1),
-        observables={"cos φ": _cosine_of_phi},
+        observables={"sin φ": partial(_sine, PHI), "sin ψ": partial(_sine, PSI)},
     )
-    return ensemble(energy_fn, jnp.concatenate([pooled(run) for run in runs])[:count])
+    samples = jnp.concatenate([pooled(run) for run in runs])
+    owners = np.concatenate([np.arange(len(samples) // 2) % walkers + side * walkers for side in (0, 1)])
+    return ensemble(energy_fn, samples[:count], owners[:count])

@@ -16,15 +16,18 @@ from experiments.stages import loss_curves
 from jaxphys import report
 
 FLOOR = "noise floor"
-PICTURED = ("biased", "dynamics", "denoising", "potential", "blend-weighted", "annealed")
+PICTURED = ("biased", "denoising", "potential", "dynamics", "annealed", "blend-weighted")
 """The rows that are drawn, as far as there are; of surfaces the first five."""
 
 CAPTION = """\
 E-W2, E-W1: Wasserstein distances of the energies from those of the reference, in {unit}. {notes}virial: mean
 of R·∇E over kT and the degrees of freedom, 1 in equilibrium. lost: samples without a finite energy, left out.
-calls: of energy and force in all, to make the samples or the labels that a network learned from; the biased
-samples themselves are given, and a network's own samples take none. ESS: effective part of the samples before
-resampling by weight. The last line is what two independent sets of the reference have.
+ESS: effective part of the samples before resampling by weight; ancestors: walkers at the start that annealed
+ones descend from. calls: of energy and force in all, to make the samples or the labels that a network learned
+from; the biased samples and the reference are given, and a network's own samples take none. ±: standard
+deviation over five draws of samples and of the reference, as far as there are more than are drawn. Brackets:
+95 % interval, by groups of samples that are correlated: of one walker, of one ancestor, or the same sample.
+The last line is what two independent sets of the reference have.
 """
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -48,6 +51,7 @@ def write_report(
     text = "\n".join(_sections(system, results, reference, run_config, total))
     out.mkdir(parents=True, exist_ok=True)
     (out / "table.md").write_text(text, encoding="utf-8")
+    print("\n" + text)
     report.save_json(out / "results.json", {"config": run_config, "total": total, "results": results})
     for regime, rows in made.items():
         shown = {results[regime][row]["name"]: rows[row] for row in PICTURED if row in rows}
@@ -60,7 +64,6 @@ def write_report(
         ylabel="loss",
         title="Training, each arm by its own labels",
     )
-    print("\n" + text)
 
 
 def _sections(
@@ -87,14 +90,24 @@ def _sections(
 def _table(system: System, rows: Results, reference: Ensemble) -> str:
     name, value = system.free_energy_unit or (system.unit, 1.0)
     basin = [f"ΔF ({name})"] if system.basin is not None else []
-    header = ["samples", *system.columns, *basin, "virial", "lost (%)", "ESS (%)", "calls", "training (s)"]
+    header = [
+        "samples",
+        *system.columns,
+        *basin,
+        "virial",
+        "lost (%)",
+        "ESS (%)",
+        "ancestors",
+        "calls",
+        "training (s)",
+    ]
     lines = [_line(system, row, value) for row in rows.values()]
     first = next(iter(rows.values()))
     floors = [
         _with_deviation(first[name]["floor"], first[name]["floor_deviation"]) for name in system.columns
     ]
     exact = [_exact(system, reference, value)] if basin else []
-    lines.append([FLOOR, *floors, *exact, "1", "0", "–", "–", "–"])
+    lines.append([FLOOR, *floors, *exact, "1", "0", "–", "–", "–", "–"])
     return report.format_table(lines, header)
 
 
@@ -103,9 +116,10 @@ def _line(system: System, row: Mapping[str, Any], unit: float) -> list[str]:
     free = [_interval(row["ΔF"], unit)] if system.basin is not None else []
     ess = f"{100 * row['ess']:.3g}" if "ess" in row else "–"
     seconds = f"{row['seconds']:.0f}" if "seconds" in row else "–"
-    calls = _count(row["calls"]) if "calls" in row else "–"
+    calls = f"{row['calls']:,}" if "calls" in row else "–"
+    ancestors = str(row.get("ancestors", "–"))
     lost = report.format_number(row["lost"])
-    return [row["name"], *values, *free, f"{row['virial']:.3f}", lost, ess, calls, seconds]
+    return [row["name"], *values, *free, f"{row['virial']:.3f}", lost, ess, ancestors, calls, seconds]
 
 
 def _exact(system: System, reference: Ensemble, unit: float) -> str:
@@ -122,10 +136,6 @@ def _with_deviation(value: float, deviation: float) -> str:
 def _interval(found: Mapping[str, Any], unit: float) -> str:
     value, low, high = (found[name] / unit for name in ("value", "low", "high"))
     return f"{value:.3g} ({low:.3g} to {high:.3g})"
-
-
-def _count(calls: int) -> str:
-    return f"{calls:,}"
 
 
 def _plots(out: Path, system: System, regime: str, made: Mapping[str, Ensemble], reference: Ensemble) -> None:
@@ -154,8 +164,8 @@ def _plots(out: Path, system: System, regime: str, made: Mapping[str, Ensemble],
         points = system.surface(e.positions)
         counts = np.histogram2d(points[:, 0], points[:, 1], system.surface_edges)[0]
         with np.errstate(divide="ignore"):
-            free = -system.kt * np.log(counts / counts.sum())
-        surfaces[name] = free - free[np.isfinite(free)].min()
+            # from the fullest cell; without any sample on the surface nothing is drawn
+            surfaces[name] = -system.kt * np.log(counts / max(counts.max(), 1))
     report.plot_surfaces(
         out / f"surfaces-{regime}.png",
         surfaces,

@@ -19,12 +19,13 @@ BATCH = 500
 
 
 class Made(NamedTuple):
-    """Samples of equal weight, (k, n, d); the calls of energy and force in all, of a kind that the table
-    names; and what else is to be told."""
+    """Samples of equal weight, (k, n, d); the calls of energy and force in all; what else is to be told; and
+    of each sample the group of samples that it may be correlated with, its own if None."""
 
     positions: Array
     force_calls: int = 0
     facts: dict[str, Any] = {}  # noqa: RUF012  never changed
+    groups: Array | None = None
 
 
 def by_denoiser(system: System, denoise: Denoiser, params: Any, key: Any, *, count: int, levels: int) -> Made:
@@ -47,7 +48,7 @@ def by_weights(system: System, denoise: Denoiser, params: Any, key: Any, *, coun
     weights = sampling.importance_weights(log_weights)
     fraction = float(sampling.effective_sample_size(log_weights).fraction)
     chosen = sampling.resample(of_choice, weights, count)
-    return Made(positions[chosen], count, {"ess": fraction})
+    return Made(positions[chosen], count, {"ess": fraction}, chosen)
 
 
 def by_annealing(system: System, data: Array, key: Any, *, preset: Preset, regime: str) -> Made:
@@ -92,7 +93,7 @@ def by_annealing(system: System, data: Array, key: Any, *, preset: Preset, regim
         "acceptance": float(np.min(found.acceptance)),
         "step": float(found.step_sizes[-1]),
     }
-    return Made(found.positions, calls + found.force_calls, facts)
+    return Made(found.positions, calls + found.force_calls, facts, found.lineage)
 
 
 def by_dynamics(system: System, data: Array, key: Any, *, step: float, calls: int, leapfrog: int) -> Made:

@@ -33,6 +33,8 @@ def check_forces(
     Refused as well: other shapes, what is not finite, and energies too coarse to have a slope, as those of
     all electrons are in single precision.
     """
+    if frames < 1:
+        raise ValueError(f"frames must be at least 1, or nothing is checked, got {frames}")
     positions, forces = np.asarray(positions), np.asarray(forces)
     _check_arrays(positions, forces)
     slopes = jax.jit(lambda x: _slopes(energy_fn, x, step))

@@ -148,6 +148,7 @@ def stability_metrics(
     exact: ArrayLike,
     *,
     wild_type: ArrayLike | None = None,
+    judged: ArrayLike | None = None,
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
@@ -156,10 +157,11 @@ def stability_metrics(
 
     predicted, exact: (k,) with the same sign, see above. wild_type: (k,) the index of each system's wild
     type, its own for a wild type, −1 where it is not among the systems; those mutants have no ΔΔG here, and
-    the wild types' trivial zeros do not count. Mutants of one wild type share its errors, so whole families
-    are resampled: with few families the intervals are too narrow.
-    Raises ValueError for other shapes, no systems, indices out of range, and numbers that are not finite: an
-    infinite ΔG is a bound, which `folding_free_energy` gives with `smallest`.
+    the wild types' trivial zeros do not count. judged: (k,) True for systems whose ΔG counts, all if None;
+    others, as the benchmark's `reference_only`, are there for the ΔΔG of their mutants. Mutants of one wild
+    type share its errors, so whole families are resampled: with few families the intervals are too narrow.
+    Raises ValueError for other shapes, no systems, none that is judged, indices out of range, and numbers
+    that are not finite: an infinite ΔG is a bound, which `folding_free_energy` gives with `smallest`.
     """
     predicted = checked_samples(predicted, (None,), "predicted")
     exact = checked_samples(exact, (len(predicted),), "exact")
@@ -172,7 +174,10 @@ def stability_metrics(
     family = np.where(parent < 0, own, parent)
     interval = (confidence, resamples, seed)
     mutants = (parent >= 0) & (parent != own)
-    dg = _errors(predicted, exact, family, *interval)
+    counted = np.ones(len(own), bool) if judged is None else np.asarray(judged)
+    if counted.shape != own.shape or counted.dtype != bool or not counted.any():
+        raise ValueError(f"judged must be {len(own)} booleans, one of them True at least, got {counted}")
+    dg = _errors(predicted[counted], exact[counted], family[counted], *interval)
     if not mutants.any():
         return StabilityMetrics(dg=dg, ddg=None)
     origin = parent[mutants]

@@ -22,15 +22,16 @@ from jaxphys.sampling.walkers import Walkers, advance, as_partial, begin, centre
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["positions", "energies", "kts", "ess", "acceptance", "step_sizes"],
+    data_fields=["positions", "energies", "lineage", "kts", "ess", "acceptance", "step_sizes"],
     meta_fields=["log_z_ratio", "ancestors", "force_calls"],
 )
 @dataclass(frozen=True)
 class Annealed:
     """An ensemble at the new temperature, and how it came there in r rungs.
 
-    positions: (k, n, d) in Å, of equal weight; energies: (k,) in eV; kts: (r + 1,), the ladder from kt_start
-    to kt_end; ess: (r,), fraction of the walkers that the weights of each rung left, before its resampling;
+    positions: (k, n, d) in Å, of equal weight; energies: (k,) in eV; lineage: (k,) which of the walkers at
+    the start each descends from: those of one are correlated; kts: (r + 1,), the ladder from kt_start to
+    kt_end; ess: (r,), fraction of the walkers that the weights of each rung left, before its resampling;
     acceptance, step_sizes: (r,), of the moves at each rung, step sizes in Å; log_z_ratio: ln Z(kt_end) −
     ln Z(kt_start), of the configurations; ancestors: how many of the walkers at the start have descendants at
     the end: were the moves to do nothing, the ensemble would hold so many different samples; force_calls: how
@@ -39,6 +40,7 @@ class Annealed:
 
     positions: Float[Array, "k n d"]
     energies: Float[Array, " k"]
+    lineage: Int[Array, " k"]
     kts: Float[np.ndarray, " temperatures"]
     ess: Float[np.ndarray, " rungs"]
     acceptance: Float[np.ndarray, " rungs"]
@@ -106,6 +108,7 @@ def anneal(
     return Annealed(
         positions=rungs[-1].walkers.positions,
         energies=rungs[-1].walkers.energies,
+        lineage=rungs[-1].ancestors,
         kts=np.asarray(kts),
         ess=np.asarray([float(rung.ess) for rung in rungs]),
         acceptance=np.asarray([float(rung.acceptance) for rung in rungs]),

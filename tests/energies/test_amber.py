@@ -33,7 +33,7 @@ def assert_agree(system, start, scales=(0.0, 0.05, 0.2)):
         positions = start + scale * rng.normal(size=start.shape)
         energy, gradient = function(positions)
         expected, forces = reference(system, positions)
-        np.testing.assert_allclose(energy, expected, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(energy, expected, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(gradient, -forces, rtol=1e-6, atol=1e-8 * (1 + np.abs(forces).max()))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from experiments import debiasing
 from experiments.debiasing_evaluation import free_energy, judge
-from experiments.debiasing_peptide import alanine_dipeptide, axial, bonded_graph
+from experiments.debiasing_peptide import BONDS, PHI, PSI, alanine_dipeptide, axial, bonded_graph
 from experiments.debiasing_presets import PRESETS
 from experiments.debiasing_sampling import by_annealing, by_dynamics
 from experiments.debiasing_systems import ensemble, lennard_jones_13, mueller_brown
@@ -115,6 +115,8 @@ def test_the_whole_experiment_in_miniature(tmp_path, capsys):
     capsys.readouterr()
     assert debiasing.main(arguments) == 2
     assert "already holds a run" in capsys.readouterr().err
+    assert debiasing.main([*arguments, "--resume", "--seed", "1"]) == 2
+    assert "holds a run with seed 0, not 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -137,10 +139,15 @@ def test_the_cluster_in_miniature(tmp_path):
 def test_wrong_files_end_in_one_line(tmp_path, capsys):
     path = tmp_path / "samples.npy"
     np.save(path, np.zeros((5, 38)))
+    words, empty = tmp_path / "words.npy", tmp_path / "empty.npy"
+    np.save(words, np.array(["a", "b"]))
+    empty.write_bytes(b"")
     for arguments, reason in (
         (["--system", "lj13", "--data", str(path)], "must hold samples of 13 particles"),
         (["--system", "lj13", "--data", str(tmp_path / "none.npy")], "No such file"),
         (["--data", str(path)], "--data goes with --system lj13"),
+        (["--system", "lj13", "--data", str(words)], "one array of numbers"),
+        (["--system", "lj13", "--data", str(empty)], "is no file of NumPy"),
     ):
         assert debiasing.main([*arguments, "--out", str(tmp_path / "run")]) == 2
         error = capsys.readouterr().err
@@ -154,6 +161,18 @@ def test_samples_without_an_energy_are_counted_and_none_at_all_is_refused(plane,
     assert row["lost"] == pytest.approx(10) and len(kept.energies) == 90
     with pytest.raises(ValueError, match="all of 10 samples are filtered away"):
         judge(plane, positions[:10], reference)
+
+
+def test_the_peptides_bonds_turn_what_lies_beyond_them():
+    molecule = energies.alanine_dipeptide()
+    ends = [{bond[0].index, bond[1].index} for bond in molecule.topology.bonds()]
+    for first, second, beyond in BONDS:
+        assert {first, second} in ends
+        # no bond leads from what turns to what stays, but the axis itself
+        for end in ends:
+            turning = end & set(beyond)
+            assert len(turning) in (0, 2) or end - turning == {second}
+    assert {BONDS[0][0], BONDS[0][1]} == set(PHI[1:3]) and {BONDS[1][0], BONDS[1][1]} == set(PSI[1:3])
 
 
 def test_the_peptides_graph_knows_bonds_and_hand():

@@ -35,6 +35,7 @@ def test_free_energy_and_energy_of_oscillators(kt_start, kt_end, dtype):
     assert np.all(np.diff(found.kts) * np.sign(kt_end - kt_start) > 0)
     np.testing.assert_allclose(found.ess[:-1], 0.5, atol=0.01)
     assert found.ess[-1] >= 0.5 and 1 < found.ancestors < 1000
+    assert len(np.unique(found.lineage)) == found.ancestors
     assert np.all(np.abs(found.acceptance - 0.8) < 0.15)
 
 

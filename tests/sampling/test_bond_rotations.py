@@ -1,5 +1,7 @@
 """Turning about bonds: geometry, a torsional distribution by quadrature, and what cannot be turned."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,10 +51,17 @@ def test_weights_of_wells_that_no_trajectory_leaves():
 
 
 def test_all_calls_are_counted():
-    made = sampling.rotate_bonds(
-        torsion, jax.random.key(0), jnp.asarray(CHAIN)[None], kt=1.0, bonds=(BOND, (0, 1, (2, 3, 4)))
-    )
-    assert made.force_calls == 3 and made.positions.shape == (1, 5, 3)
+    calls = itertools.count()
+
+    def counting(positions):
+        jax.debug.callback(lambda _: next(calls), positions[0, 0])
+        return torsion(positions)
+
+    start = jnp.tile(jnp.asarray(CHAIN), (4, 1, 1))
+    bonds = (BOND, (0, 1, (2, 3, 4)))
+    made = sampling.rotate_bonds(counting, jax.random.key(0), start, kt=1.0, bonds=bonds)
+    jax.effects_barrier()
+    assert made.force_calls == next(calls) and made.positions.shape == (4, 5, 3)
 
 
 @pytest.mark.parametrize("bonds", [(), ((1, 2, ()),), ((1, 2, (2, 3)),), ((1, 2, (5,)),)])
