@@ -223,7 +223,12 @@ class _Job:
         seen = examples(system, data)
         init, denoise = system.denoiser(preset.model, seen["positions"])
         loss = arm_loss(
-            system, denoise, ARMS[arm].label, width=self.width, spread=spread_of(seen["positions"])
+            system,
+            denoise,
+            ARMS[arm].label,
+            width=self.width,
+            spread=spread_of(seen["positions"]),
+            focus=preset.focus,
         )
         params, seconds = run_stage(
             f"{regime}-{arm}",

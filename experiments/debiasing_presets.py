@@ -38,7 +38,7 @@ class Preset:
     reference, at least twice as many. sweeps, leapfrog: of each rung of the annealing; heat: sweeps at the
     high temperature before it, where the bias is one of weights. moves: sweeps at the end, which the row "n
     calls each" adds to samples of the arm `moved`. reweighted: arms whose samples are weighted by the density
-    of the flow, of flow_levels.
+    of the flow, of flow_levels. focus: σ that half of the training is for, if any.
     """
 
     train: int
@@ -56,6 +56,7 @@ class Preset:
     moved: str = ""
     reweighted: tuple[str, ...] = ()
     flow_levels: int = 100
+    focus: tuple[float, float] | None = None
     ema_decay: float = 0.998
     checkpoint_every: int = 2000
 
@@ -85,9 +86,10 @@ PRESETS: dict[str, dict[str, Preset]] = {
         ),
         "alanine_dipeptide": Preset(
             train=10_000,
-            stage=Stage(2500, 64, 5e-3),
-            arms={"local": ("denoising", "potential", "annealed")},
+            stage=Stage(4000, 64, 5e-3),
+            arms={"local": ("annealed",)},
             model={"channels": 32, "layers": 3},
+            focus=(0.2, 2.0),
             levels=40,
             samples=10_000,
             reference=20_000,
