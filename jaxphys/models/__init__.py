@@ -1,9 +1,11 @@
 """Models in Flax Linen: each sees a molecular graph and returns arrays."""
 
+from jaxphys.models.chain import Chain as Chain
 from jaxphys.models.chain import ChainConfig as ChainConfig
 from jaxphys.models.chain import ChainDenoiser as ChainDenoiser
 from jaxphys.models.chain import chain_denoise_fn as chain_denoise_fn
 from jaxphys.models.chain import chain_graph as chain_graph
+from jaxphys.models.chain import chain_of as chain_of
 from jaxphys.models.denoiser import Denoiser as Denoiser
 from jaxphys.models.denoiser import DenoiserConfig as DenoiserConfig
 from jaxphys.models.denoiser import MultiTask as MultiTask

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -25,28 +25,61 @@ _CLOSE = 6.0  # Å, at which closeness falls off
 
 @dataclass(frozen=True)
 class ChainConfig:
-    """Size of a `ChainDenoiser`, and the constants that it does not learn.
+    """Size of a `ChainDenoiser`.
 
-    beads: of the chain; channels: on each bead; layers: rounds of mixing over beads and over channels.
-    spread: of the clean positions about their mean, in Å, a component. Raises ValueError for what cannot be
-    built.
+    channels: on each bead; layers: rounds of mixing over beads and over channels. Raises ValueError for what
+    cannot be built.
     """
 
-    beads: int = 35
     channels: int = 96
     layers: int = 3
-    spread: float = 6.2
 
     def __post_init__(self):
-        for name in ("beads", "channels", "layers", "spread"):
+        for name in ("channels", "layers"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
 
+class Chain(NamedTuple):
+    """What is known of a chain of n beads: its native structure in Å, and how its beads move together.
+
+    native: (n, 3); modes: (n, n), orthonormal columns, and variances: (n,) in Å², a component, of the
+    positions along them, as `chain_of`; the motion of the centre has none.
+    """
+
+    native: Float[Any, "n 3"]
+    modes: Float[Any, "n n"]
+    variances: Float[Any, " n"]
+
+    @property
+    def spread(self) -> float:
+        """Root mean square of a bead's coordinates about the chain's mean, in Å, a component."""
+        return float(np.sqrt(np.mean(np.asarray(self.variances))))
+
+
+def chain_of(
+    native: Float[Any, "n 3"], positions: Float[Any, "k n 3"], weights: Float[Any, " k"] | None = None
+) -> Chain:
+    """The chain with this native structure and these samples, in Å; host.
+
+    weights: (k,) of the samples, which sum to one; alike if None. Modes are those of the beads' second
+    moments, the same in all directions, as samples turned in all ways have them: Rouse's, made to measure.
+    Raises ValueError for samples of another chain.
+    """
+    positions = np.asarray(positions, float)
+    if positions.ndim != 3 or positions.shape[1:] != np.shape(native):
+        raise ValueError(f"positions must be samples of {np.shape(native)}, (k, n, 3), got {positions.shape}")
+    weights = np.full(len(positions), 1 / len(positions)) if weights is None else np.asarray(weights, float)
+    positions = positions - positions.mean(axis=1, keepdims=True)
+    scaled = (positions * np.sqrt(weights / 3)[:, None, None]).transpose(1, 0, 2).reshape(len(native), -1)
+    variances, modes = np.linalg.eigh(scaled @ scaled.T)
+    return Chain(np.asarray(native, np.float32), modes.astype(np.float32), np.maximum(variances, 0.0))
+
+
 def chain_graph(
-    positions: Float[Any, "n 3"], native: Float[Any, "n 3"], changes: Float[Any, "n n"] | None = None
+    positions: Float[Any, "n 3"], chain: Chain, changes: Float[Any, "n n"] | None = None
 ) -> jraph.GraphsTuple:
-    """What a `ChainDenoiser` sees: nodes positions and native, both in Å, and changes; no edge is listed.
+    """What a `ChainDenoiser` sees: nodes positions in Å, those of the chain, and changes; no edge is listed.
 
     changes: (n, n), symmetric, by how many kT a mutant's contacts are stronger, zero elsewhere; None for the
     wild type, zero everywhere.
@@ -55,12 +88,9 @@ def chain_graph(
     positions = jnp.asarray(positions)
     if changes is None:
         changes = jnp.zeros((count, count), positions.dtype)
+    known = {name: jnp.asarray(part, positions.dtype) for name, part in chain._asdict().items()}
     return jraph.GraphsTuple(
-        nodes={
-            "positions": positions,
-            "native": jnp.asarray(native, positions.dtype),
-            "changes": jnp.asarray(changes, positions.dtype),
-        },
+        nodes={"positions": positions, "changes": jnp.asarray(changes, positions.dtype)} | known,
         edges=None,
         receivers=none,
         senders=none,
@@ -71,12 +101,12 @@ def chain_graph(
 
 
 def chain_denoise_fn(
-    model: nn.Module, params: Any, native: Float[Any, "n 3"], changes: Float[Any, "n n"] | None = None
+    model: nn.Module, params: Any, chain: Chain, changes: Float[Any, "n n"] | None = None
 ) -> DenoiseFunction:
     """The denoiser of one mutant, as laws and samplers take it; arguments as of `chain_graph`."""
 
     def denoise(positions: Float[Any, "n 3"], sigma: Float[Any, ""] | float) -> Float[Array, "n 3"]:
-        found: Any = model.apply(params, chain_graph(positions, native, changes), sigma)
+        found: Any = model.apply(params, chain_graph(positions, chain, changes), sigma)
         return found
 
     return denoise
@@ -87,11 +117,13 @@ class ChainDenoiser(nn.Module):
 
     graph: as `chain_graph` makes it, with the noisy positions R + σ ε. sigma: (), positive. The answer turns
     with the positions and knows left from right; every bead is known by its place in the chain. It is
-    c_skip R + c_out F(R, σ), which tends to R at small σ. With its first parameters it gives every mutant the
-    answer of the wild type: what changes do is to be learned.
+    s²/(s² + σ²) R + σ s/√(s² + σ²) F(R, σ) along each of the chain's modes, of variance s²: the best linear
+    answer, and what is learned on top; at small σ it tends to R. With its first parameters it gives every
+    mutant the answer of the wild type: what changes do is to be learned.
 
     Source: mixing of beads and channels in turn as in Tolstikhin et al., NeurIPS 2021 (arXiv 2105.01601):
-    a few matrix products, the cheapest that see all pairs; preconditioning of Karras et al. 2022 (EDM).
+    a few matrix products, the cheapest that see all pairs; preconditioning of Karras et al. 2022 (EDM), here
+    mode by mode.
     """
 
     config: ChainConfig
@@ -101,7 +133,7 @@ class ChainDenoiser(nn.Module):
         config = self.config
         positions = centred(graph.nodes["positions"])
         sigma = jnp.asarray(sigma, positions.dtype)
-        total = sigma**2 + config.spread**2
+        total = sigma**2 + jnp.mean(graph.nodes["variances"])
         distance, native = _distances(positions), _distances(graph.nodes["native"])
         level = nn.silu(nn.Dense(config.channels, name="level")(waves(sigma, positions.dtype)))
         shape = (len(positions), config.channels)
@@ -117,7 +149,7 @@ class ChainDenoiser(nn.Module):
         for layer in range(config.layers):
             beads = self._mixed(beads, level, f"layer{layer}")
         move = self._move(nn.LayerNorm(name="norm")(beads), positions, distance, sigma, total)
-        return centred(config.spread**2 / total * positions + sigma * config.spread / jnp.sqrt(total) * move)
+        return _by_modes(graph.nodes["modes"], graph.nodes["variances"], positions, move, sigma)
 
     def _mutation(
         self,
@@ -171,6 +203,21 @@ class ChainDenoiser(nn.Module):
         size = jnp.sum(before**2, axis=-1) * jnp.sum(after**2, axis=-1) + sigma**4 + 1.0
         normals = jnp.cross(before, after) / jnp.sqrt(size)[..., None]
         return move + jnp.sum(lifts.T[..., None] * normals, axis=0)
+
+
+def _by_modes(
+    modes: Float[Array, "n n"],
+    variances: Float[Array, " n"],
+    positions: Float[Array, "n 3"],
+    move: Float[Array, "n 3"],
+    sigma: Float[Array, ""],
+) -> Float[Array, "n 3"]:
+    """The best linear answer along each mode, and the network's on the scale of what it leaves open."""
+    total = variances + sigma**2
+    along = jnp.einsum("ik,ix->kx", modes, positions, precision="highest")
+    kept = (variances / total)[:, None] * along
+    open_to_it = (sigma * jnp.sqrt(variances / total))[:, None] * (modes.T @ move)
+    return centred(jnp.einsum("ik,kx->ix", modes, kept + open_to_it, precision="highest"))
 
 
 def _distances(positions: Float[Array, "n 3"]) -> Float[Array, "n n"]:
