@@ -43,10 +43,9 @@ from experiments.stability_reference import (
     Reference,
     labelled_mutants,
     simulate,
-    spread_of,
 )
 from experiments.stability_report import write_report
-from experiments.stability_training import Tuning, pretrain, wild_type_structures
+from experiments.stability_training import Tuning, pretrain, wild_type_chain, wild_type_structures
 from jaxphys.models import ChainConfig
 from jaxphys.training import prepare_cpu
 
@@ -78,17 +77,17 @@ def run(name: str, *, seed: int, out: Path, resume: bool) -> None:
         started,
         f"wild type ΔG = {test.free_energy[0]:.2f} kcal/mol, {len(train.changes) - 1} mutants to learn",
     )
-    config = ChainConfig(**preset.model, spread=spread_of(reference))
+    config, chain = ChainConfig(**preset.model), wild_type_chain(reference)
     run_config = _run_config(name, preset, seed)
     where: dict[str, Any] = {"run_config": run_config, "folder": out, "seed": seed}
     structures = wild_type_structures(reference, seed)
     params, seconds = {}, {}
-    params["pretrained"], seconds["pretrained"] = pretrain(preset, config, structures, **where)
-    tuning = Tuning(preset, config, structures, train)
+    params["pretrained"], seconds["pretrained"] = pretrain(preset, config, chain, structures, **where)
+    tuning = Tuning(preset, config, chain, structures, train)
     for arm in preset.arms:
         params[arm], seconds[arm] = tuning.run(arm, params["pretrained"], **where)
     _say(started, "evaluation")
-    sampler = Sampler(preset, config, seed)
+    sampler = Sampler(preset, config, chain, seed)
     sampled = {arm: sampler(of_arm, test.changes) for arm, of_arm in params.items()}
     results = _evaluate(preset, reference, train, test, sampled)
     for arm, spent in seconds.items():
@@ -117,7 +116,8 @@ def _evaluate(
         arm: {
             "name": ARMS[arm].name if arm in ARMS else "before fine-tuning",
             **accuracy(free_energies(ensembles), test),
-            "drift": drift(ensembles[: preset.compared], exact),
+            "drift": drift(ensembles[1 : preset.compared], exact[1:]),
+            "drift of the wild type": drift(ensembles[:1], exact[:1]),
         }
         for arm, ensembles in sampled.items()
     }
@@ -126,8 +126,9 @@ def _evaluate(
     return {
         "arms": arms,
         "baselines": {name: accuracy(values, test) for name, values in predicted.items()},
-        "tilted": drift(tilted_ensembles(reference, few), exact),
-        "floor": drift(*halves),
+        "tilted": drift(tilted_ensembles(reference, few)[1:], exact[1:]),
+        "floor": drift(*(half[1:] for half in halves)),
+        "floor of the wild type": drift(*(half[:1] for half in halves)),
         "agreement": agreement(reference, test),
         "exact": test.free_energy.tolist(),
         "effective": {"least": float(test.effective.min()), "median": float(np.median(test.effective))},
@@ -137,12 +138,7 @@ def _evaluate(
 
 def _run_config(name: str, preset: Preset, seed: int) -> dict[str, Any]:
     """What a checkpoint is bound to."""
-    settings = dataclasses.asdict(preset)
-    settings["model"] = {
-        key: value
-        for key, value in dataclasses.asdict(ChainConfig(**preset.model)).items()
-        if key != "spread"  # the data's
-    }
+    settings = dataclasses.asdict(preset) | {"model": dataclasses.asdict(ChainConfig(**preset.model))}
     return {
         "experiment": "stability",
         "preset": name,

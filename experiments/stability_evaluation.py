@@ -16,7 +16,6 @@ from experiments.stability_presets import KT, Preset
 from experiments.stability_reference import (
     CONTACTS,
     KT_IN_KCAL,
-    NATIVE,
     Labels,
     Observed,
     Reference,
@@ -27,7 +26,7 @@ from experiments.stability_reference import (
 )
 from experiments.stability_training import sampling_levels, start
 from jaxphys import diffusion, metrics
-from jaxphys.models import ChainConfig, ChainDenoiser, chain_denoise_fn
+from jaxphys.models import Chain, ChainConfig, ChainDenoiser, chain_denoise_fn
 
 SAMPLED = 4  # among the uses of random numbers
 
@@ -43,16 +42,16 @@ class Sampler:
     """Samples of mutants by one compiled program, whatever the parameters; all mutants from the same noise,
     so that their differences have less of it."""
 
-    def __init__(self, preset: Preset, config: ChainConfig, seed: int) -> None:
+    def __init__(self, preset: Preset, config: ChainConfig, chain: Chain, seed: int) -> None:
         sigmas = sampling_levels(preset)
         key = jax.random.fold_in(jax.random.key(seed), SAMPLED)
         self.keys = jax.random.split(key, preset.draws)
 
         @jax.jit
         def sample(params: Any, changes: Any, keys: Any) -> Observed:
-            denoise = chain_denoise_fn(ChainDenoiser(config), params, NATIVE, changes)
+            denoise = chain_denoise_fn(ChainDenoiser(config), params, chain, changes)
             solve = partial(diffusion.dpm_solver, denoise, sigmas=sigmas)
-            return observe(jax.vmap(lambda own: solve(start(config, preset, own)))(keys))
+            return observe(jax.vmap(lambda own: solve(start(chain, preset, own)))(keys))
 
         self._sample = sample
 
@@ -107,6 +106,7 @@ def accuracy(predicted: np.ndarray, labels: Labels) -> dict[str, Any]:
     return {
         "dg": _scores(of_all),
         "ddg": _scores(of_mutants),
+        "slope": float(np.polyfit(exact, changed, 1)[0]),
         "wild": float(predicted[0]),
         "predicted": predicted.tolist(),
     }

@@ -39,11 +39,13 @@ class Preset:
     """The reference, the mutants, the model, and its training.
 
     ladders: of replica exchange, half of them started folded and half unfolded; temperatures: in units of
-    kT, none below, where chains are slow to fold; sweeps after burn_in, each of leapfrog steps, every keep_every-th kept; step: in Å, at kT.
+    kT, none below, where chains are slow to fold; sweeps after burn_in, each of leapfrog steps, every
+    keep_every-th kept; step: in Å, at kT.
     overall, sites, site, each: a mutant's contacts are stronger by a normal part of all, by one of each of
     some sites, and by one of their own; train, test: mutants with labels to learn from and held out.
     beyond: kcal/mol, labels of larger |ΔG| are refused; effective: least effective number of samples of one.
     levels: σ in Å, greatest and least; rollout: number of steps, the last level, and how many have gradients;
+    settled: σ in Å below which a structure that is folded stays so.
     systems, replicas: of each step of fine-tuning, beside so many structures of the wild type.
     draws: samples of each mutant in the evaluation, in so many steps; compared: of how many systems, the wild
     type among them, other observables are compared.
@@ -69,10 +71,11 @@ class Preset:
     effective: float = 300.0
     levels: tuple[float, float] = (40.0, 0.1)
     rollout: tuple[int, float, int] = (12, 0.4, 6)
+    settled: float = 1.0
     systems: int = 24
     replicas: int = 2
     structures: int = 64
-    draws: int = 256
+    draws: int = 200
     steps: int = 20
     compared: int = 11
     model: Mapping[str, Any] = field(default_factory=dict)  # sizes of ChainConfig
@@ -84,8 +87,8 @@ class Preset:
 PRESETS = {
     # 2 CPU cores
     "quick": Preset(
-        pretraining=Stage(2000, 128, 2e-3, excessive=1e6, algorithm="adam"),
-        tuning=Stage(150, 24, 1e-3, excessive=1e6, algorithm="adam"),
+        pretraining=Stage(1500, 128, 2e-3, excessive=1e6, algorithm="adam"),
+        tuning=Stage(150, 24, 5e-4, excessive=1e6, algorithm="adam"),
     ),
     # a few hours of 2 cores, minutes of an accelerator
     "larger": Preset(

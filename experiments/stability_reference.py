@@ -271,9 +271,3 @@ def change_matrices(changes: np.ndarray) -> np.ndarray:
     first, second = CONTACTS.T
     matrices[:, first, second] = matrices[:, second, first] = changes / KT
     return matrices
-
-
-def spread_of(reference: Reference) -> float:
-    """Standard deviation of the wild type's coordinates about their mean, in Å, a component."""
-    weights = mutant_weights(reference, np.zeros(len(CONTACTS)))
-    return float(np.sqrt(weights @ np.mean(reference.positions.astype(float) ** 2, axis=(1, 2))))

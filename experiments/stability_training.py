@@ -24,7 +24,7 @@ from experiments.stability_reference import (
 )
 from experiments.stages import run_stage
 from jaxphys import diffusion, losses, metrics, sampling
-from jaxphys.models import ChainConfig, ChainDenoiser, chain_denoise_fn, chain_graph
+from jaxphys.models import Chain, ChainConfig, ChainDenoiser, chain_denoise_fn, chain_graph, chain_of
 from jaxphys.training import Checkpoints, MetricsLog, create_state, make_optimizer, make_train_step, train
 
 STRUCTURES = 20_000
@@ -39,15 +39,21 @@ def wild_type_structures(reference: Reference, seed: int) -> jax.Array:
     return jnp.asarray(reference.positions[np.asarray(chosen)], jnp.float32)
 
 
-def initial_params(config: ChainConfig, seed: int) -> Any:
+def wild_type_chain(reference: Reference) -> Chain:
+    """What the model is told of the chain."""
+    return chain_of(NATIVE, reference.positions, mutant_weights(reference, np.zeros(len(CONTACTS))))
+
+
+def initial_params(config: ChainConfig, chain: Chain, seed: int) -> Any:
     """Random parameters of the model."""
-    graph = chain_graph(jnp.asarray(NATIVE, jnp.float32), NATIVE)
+    graph = chain_graph(jnp.asarray(NATIVE, jnp.float32), chain)
     return jax.jit(ChainDenoiser(config).init)(jax.random.key(seed), graph, jnp.float32(1.0))
 
 
 def pretrain(
     preset: Preset,
     config: ChainConfig,
+    chain: Chain,
     structures: jax.Array,
     *,
     run_config: Mapping[str, Any],
@@ -57,13 +63,13 @@ def pretrain(
     """Parameters that know the wild type's structures and nothing of mutants, and the seconds of steps."""
 
     def loss_fn(params: Any, batch: Any, key: Any) -> tuple[Any, Any, dict[str, Any]]:
-        return score_loss(preset, config, params, batch, key), jnp.asarray(1.0), {}
+        return score_loss(preset, config, chain, params, batch, key), jnp.asarray(1.0), {}
 
     return run_stage(
         "pretraining",
         loss_fn,
         structures,
-        initial_params(config, seed),
+        initial_params(config, chain, seed),
         preset.pretraining,
         run_config=dict(run_config),
         folder=folder,
@@ -77,7 +83,9 @@ def pretrain(
 class Tuning:
     """Fine-tuning of all arms by one compiled step: what tells them apart are numbers in the batch."""
 
-    def __init__(self, preset: Preset, config: ChainConfig, structures: jax.Array, labels: Labels) -> None:
+    def __init__(
+        self, preset: Preset, config: ChainConfig, chain: Chain, structures: jax.Array, labels: Labels
+    ) -> None:
         self.preset, self.structures = preset, structures
         self.changes = jnp.asarray(change_matrices(labels.changes))
         self.folded = labels.folded
@@ -86,7 +94,7 @@ class Tuning:
             stage.learning_rate, stage.steps, warmup=0.1, algorithm=stage.algorithm
         )
         self.step = make_train_step(
-            partial(tuning_loss, preset, config),
+            partial(tuning_loss, preset, config, chain),
             self.optimizer,
             ema_decay=preset.tuning_ema_decay,
             max_gradient_norm=stage.excessive,
@@ -133,25 +141,36 @@ class Tuning:
 
 
 def shown_labels(folded: np.ndarray, labels: str, seed: int) -> np.ndarray:
-    """The mutants' own labels, or each another's; the wild type, first, keeps its own."""
+    """The mutants' own labels, or each another's; the wild type, first, keeps its own.
+
+    Of many orders the one whose labels tell least of the own ones: by chance they would tell a little.
+    """
     if labels == "own":
         return folded
-    order = np.random.default_rng([seed, 3]).permutation(len(folded) - 1)
-    return np.concatenate([folded[:1], folded[1:][order]])
+    rng = np.random.default_rng([seed, 3])
+    orders = [rng.permutation(len(folded) - 1) for _ in range(ORDERS)]
+    own = folded[1:] - folded[1:].mean()
+    return np.concatenate([folded[:1], folded[1:][min(orders, key=lambda order: abs(own @ own[order]))]])
+
+
+ORDERS = 1000
 
 
 def tuning_loss(
-    preset: Preset, config: ChainConfig, params: Any, batch: Any, key: Any
+    preset: Preset, config: ChainConfig, chain: Chain, params: Any, batch: Any, key: Any
 ) -> tuple[Any, Any, dict[str, Any]]:
-    """Weighted losses of labels, by rollouts, and of structures; as `make_train_step` takes it."""
-    of_rollouts, of_structures = jax.random.split(key)
+    """Weighted losses of labels, by rollouts, and of structures; as `make_train_step` takes it.
+
+    At noise below that at which it is settled what is folded, the wild type's structures serve mutants too.
+    """
+    of_rollouts, of_structures, of_settled = jax.random.split(key, 3)
     sigmas = rollout_levels(preset)
 
     def system(changes: Any, folded: Any, own_key: Any) -> tuple[Any, Any]:
-        denoise = chain_denoise_fn(ChainDenoiser(config), params, NATIVE, changes)
+        denoise = chain_denoise_fn(ChainDenoiser(config), params, chain, changes)
 
         def foldedness(one: Any) -> Any:
-            begun = start(config, preset, one)
+            begun = start(chain, preset, one)
             structure = diffusion.rollout(denoise, begun, sigmas, gradient_steps=preset.rollout[2])
             return metrics.foldedness(fraction_native(structure))
 
@@ -160,30 +179,57 @@ def tuning_loss(
 
     keys = jax.random.split(of_rollouts, len(batch["folded"]))
     pairs, square = map(jnp.mean, jax.vmap(system)(batch["changes"], batch["folded"], keys))
-    score = score_loss(preset, config, params, batch["structures"], of_structures)
-    total = jnp.dot(batch["weights"], jnp.stack([pairs, square, score]))
-    return total, jnp.asarray(1.0), {"pairs": pairs, "square": square, "score": score}
+    structures, model = batch["structures"], (preset, config, chain, params)
+    score = score_loss(*model, structures, of_structures)
+    settled = score_loss(
+        *model,
+        structures[: len(batch["changes"])],
+        of_settled,
+        changes=batch["changes"][: len(structures)],
+        most=preset.settled,
+    )
+    total = jnp.dot(batch["weights"], jnp.stack([pairs, square, score + settled]))
+    return total, jnp.asarray(1.0), {"pairs": pairs, "square": square, "score": score, "settled": settled}
 
 
-def score_loss(preset: Preset, config: ChainConfig, params: Any, structures: Any, key: Any) -> Any:
-    """Of the wild type's structures, mean over them at random levels, in units of what their noise hides."""
-    denoise = chain_denoise_fn(ChainDenoiser(config), params, NATIVE)
-    most, least = preset.levels
+def score_loss(
+    preset: Preset,
+    config: ChainConfig,
+    chain: Chain,
+    params: Any,
+    structures: Any,
+    key: Any,
+    *,
+    changes: Any = None,
+    most: float | None = None,
+) -> Any:
+    """Mean over structures, each at a random level up to `most`, in units of what the noise hides.
 
-    def one(positions: Any, own_key: Any) -> Any:
+    changes: (b, n, n), as if the structures were those of mutants; of the wild type if None.
+    """
+    least, most = preset.levels[1], preset.levels[0] if most is None else most
+    if changes is None:
+        changes = jnp.zeros((len(structures), *chain.modes.shape), structures.dtype)
+
+    def one(positions: Any, change: Any, own_key: Any) -> Any:
         of_level, of_noise = jax.random.split(own_key)
+        denoise = chain_denoise_fn(ChainDenoiser(config), params, chain, change)
         sigma = least * (most / least) ** jax.random.uniform(of_level, (), positions.dtype)
         noise = diffusion.centred_noise(of_noise, positions.shape, dtype=positions.dtype)
-        weight = (sigma**2 + config.spread**2) / (sigma * config.spread) ** 2
+        weight = (sigma**2 + chain.spread**2) / (sigma * chain.spread) ** 2
         return weight * losses.denoising_score(denoise, positions, noise, sigma)
 
-    return jnp.mean(jax.vmap(one)(structures, jax.random.split(key, len(structures))))
+    return jnp.mean(jax.vmap(one)(structures, changes, jax.random.split(key, len(structures))))
 
 
-def start(config: ChainConfig, preset: Preset, key: Any) -> Any:
-    """Where samples begin: noise of the greatest level, and structures in it."""
-    width = np.sqrt(preset.levels[0] ** 2 + config.spread**2)
-    return jnp.float32(width) * diffusion.centred_noise(key, NATIVE.shape, dtype=jnp.float32)
+def start(chain: Chain, preset: Preset, key: Any) -> Any:
+    """Where samples begin: noise of the greatest level, and what of the structures is still seen in it.
+
+    Along the slowest modes that is much: a chain is as wide as the noise.
+    """
+    noise = diffusion.centred_noise(key, NATIVE.shape, dtype=jnp.float32)
+    widths = jnp.sqrt(preset.levels[0] ** 2 + jnp.asarray(chain.variances, jnp.float32))
+    return chain.modes @ (widths[:, None] * (chain.modes.T @ noise))
 
 
 def rollout_levels(preset: Preset) -> jax.Array:

@@ -181,6 +181,7 @@ def test_the_controls_labels_are_others():
     others = shown_labels(folded, "others", 0)
     assert others[0] == folded[0] and sorted(others) == sorted(folded)
     assert np.mean(others[1:] == folded[1:]) < 0.3
+    assert abs(np.corrcoef(others[1:], folded[1:])[0, 1]) < 0.02
 
 
 def test_levels_go_from_the_greatest_to_the_least():
