@@ -68,7 +68,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
     "quick": {
         "mueller_brown": Preset(
             train=20_000,
-            stage=Stage(3000, 512, 5e-3),
+            stage=Stage(4000, 512, 5e-3),
             arms={"local": PLANE + CONTROLS, "weights": PLANE},
             model={"width": 128},
             reweighted=("denoising", "blend"),
