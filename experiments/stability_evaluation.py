@@ -29,6 +29,7 @@ from jaxphys import diffusion, metrics
 from jaxphys.models import Chain, ChainConfig, ChainDenoiser, chain_denoise_fn
 
 SAMPLED = 4  # among the uses of random numbers
+RESAMPLES = 200  # of intervals
 
 
 class Ensemble(NamedTuple):
@@ -100,9 +101,9 @@ def free_energies(ensembles: list[Ensemble]) -> np.ndarray:
 
 def accuracy(predicted: np.ndarray, labels: Labels) -> dict[str, Any]:
     """Errors of ΔG and, over mutants, of ΔΔG with intervals from them; the wild type, first; kcal/mol."""
-    of_all = metrics.stability_metrics(predicted, labels.free_energy).dg
+    of_all = metrics.stability_metrics(predicted, labels.free_energy, resamples=RESAMPLES).dg
     changed, exact = predicted[1:] - predicted[0], labels.free_energy[1:] - labels.free_energy[0]
-    of_mutants = metrics.stability_metrics(changed, exact).dg
+    of_mutants = metrics.stability_metrics(changed, exact, resamples=RESAMPLES).dg
     return {
         "dg": _scores(of_all),
         "ddg": _scores(of_mutants),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,29 +109,32 @@ def simulate(preset: Preset, seed: int, folder: Path) -> Reference:
 
 def _runs(preset: Preset, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions (2, draws, k, t, n, 3) and energies (2, draws, k, t), of folded and unfolded starts."""
+    starts = (NATIVE, _extended(len(NATIVE)))
+    keys = [jax.random.fold_in(jax.random.key(seed), run) for run in range(len(starts))]
+    # a run has too little to do at a time for more than one core
+    with ThreadPoolExecutor(len(starts)) as pool:
+        found = list(pool.map(partial(_run, preset), keys, starts))
+    positions, energies = zip(*found, strict=True)
+    return np.stack(positions), np.stack(energies)
+
+
+def _run(preset: Preset, key: Any, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and energies of ladders that all start alike."""
     kts = KT * jnp.asarray(preset.temperatures)
-    half = preset.ladders // 2
-    found = []
-    for run, start in enumerate((NATIVE, _extended(len(NATIVE)))):
-        walkers = jnp.broadcast_to(jnp.asarray(start, jnp.float32), (half, *start.shape))
-        found.append(
-            sampling.parallel_tempering(
-                _ENERGY,
-                jax.random.fold_in(jax.random.key(seed), run),
-                walkers,
-                kts=kts,
-                sweeps=preset.sweeps,
-                burn_in=preset.burn_in,
-                leapfrog=preset.leapfrog,
-                step_sizes=preset.step * jnp.sqrt(kts / KT),
-                keep_every=preset.keep_every,
-                centre=True,
-            )
-        )
-    positions, energies = (
-        np.stack([np.asarray(getattr(one, name)) for one in found]) for name in ("positions", "energies")
+    walkers = jnp.broadcast_to(jnp.asarray(start, jnp.float32), (preset.ladders // 2, *start.shape))
+    found = sampling.parallel_tempering(
+        _ENERGY,
+        key,
+        walkers,
+        kts=kts,
+        sweeps=preset.sweeps,
+        burn_in=preset.burn_in,
+        leapfrog=preset.leapfrog,
+        step_sizes=preset.step * jnp.sqrt(kts / KT),
+        keep_every=preset.keep_every,
+        centre=True,
     )
-    return positions, energies
+    return np.asarray(found.positions), np.asarray(found.energies)
 
 
 _ENERGY = go_protein(NATIVE, CONTACTS)

@@ -63,7 +63,18 @@ def pretrain(
     """Parameters that know the wild type's structures and nothing of mutants, and the seconds of steps."""
 
     def loss_fn(params: Any, batch: Any, key: Any) -> tuple[Any, Any, dict[str, Any]]:
-        return score_loss(preset, config, chain, params, batch, key), jnp.asarray(1.0), {}
+        count = len(batch)
+        values = score_losses(
+            preset,
+            config,
+            chain,
+            params,
+            batch,
+            key,
+            changes=jnp.zeros((count, *chain.modes.shape), batch.dtype),
+            most=jnp.full(count, preset.levels[0]),
+        )
+        return jnp.sum(values), jnp.asarray(float(count)), {}
 
     return run_stage(
         "pretraining",
@@ -163,7 +174,7 @@ def tuning_loss(
 
     At noise below that at which it is settled what is folded, the wild type's structures serve mutants too.
     """
-    of_rollouts, of_structures, of_settled = jax.random.split(key, 3)
+    of_rollouts, of_structures = jax.random.split(key)
     sigmas = rollout_levels(preset)
 
     def system(changes: Any, folded: Any, own_key: Any) -> tuple[Any, Any]:
@@ -179,20 +190,34 @@ def tuning_loss(
 
     keys = jax.random.split(of_rollouts, len(batch["folded"]))
     pairs, square = map(jnp.mean, jax.vmap(system)(batch["changes"], batch["folded"], keys))
-    structures, model = batch["structures"], (preset, config, chain, params)
-    score = score_loss(*model, structures, of_structures)
-    settled = score_loss(
-        *model,
-        structures[: len(batch["changes"])],
-        of_settled,
-        changes=batch["changes"][: len(structures)],
-        most=preset.settled,
-    )
+    score, settled = _scores(preset, config, chain, params, batch, of_structures)
     total = jnp.dot(batch["weights"], jnp.stack([pairs, square, score + settled]))
     return total, jnp.asarray(1.0), {"pairs": pairs, "square": square, "score": score, "settled": settled}
 
 
-def score_loss(
+def _scores(
+    preset: Preset, config: ChainConfig, chain: Chain, params: Any, batch: Any, key: Any
+) -> tuple[Any, Any]:
+    """Score losses of the wild type, at all levels, and of mutants, at low ones; as one, to compile once."""
+    structures = batch["structures"]
+    mutants = min(len(structures), len(batch["changes"]))
+    none = jnp.zeros((len(structures), *batch["changes"].shape[1:]), batch["changes"].dtype)
+    values = score_losses(
+        preset,
+        config,
+        chain,
+        params,
+        jnp.concatenate([structures, structures[:mutants]]),
+        key,
+        changes=jnp.concatenate([none, batch["changes"][:mutants]]),
+        most=jnp.concatenate(
+            [jnp.full(len(structures), preset.levels[0]), jnp.full(mutants, preset.settled)]
+        ),
+    )
+    return jnp.mean(values[: len(structures)]), jnp.mean(values[len(structures) :])
+
+
+def score_losses(
     preset: Preset,
     config: ChainConfig,
     chain: Chain,
@@ -200,26 +225,25 @@ def score_loss(
     structures: Any,
     key: Any,
     *,
-    changes: Any = None,
-    most: float | None = None,
+    changes: Any,
+    most: Any,
 ) -> Any:
-    """Mean over structures, each at a random level up to `most`, in units of what the noise hides.
+    """Of structures, (b,), each at a random level up to its own of `most`, in units of what noise hides.
 
-    changes: (b, n, n), as if the structures were those of mutants; of the wild type if None.
+    changes: (b, n, n), as if each structure were that of a mutant; zero for the wild type.
     """
-    least, most = preset.levels[1], preset.levels[0] if most is None else most
-    if changes is None:
-        changes = jnp.zeros((len(structures), *chain.modes.shape), structures.dtype)
+    least = preset.levels[1]
 
-    def one(positions: Any, change: Any, own_key: Any) -> Any:
+    def one(positions: Any, change: Any, limit: Any, own_key: Any) -> Any:
         of_level, of_noise = jax.random.split(own_key)
         denoise = chain_denoise_fn(ChainDenoiser(config), params, chain, change)
-        sigma = least * (most / least) ** jax.random.uniform(of_level, (), positions.dtype)
+        sigma = least * (limit / least) ** jax.random.uniform(of_level, (), positions.dtype)
         noise = diffusion.centred_noise(of_noise, positions.shape, dtype=positions.dtype)
         weight = (sigma**2 + chain.spread**2) / (sigma * chain.spread) ** 2
         return weight * losses.denoising_score(denoise, positions, noise, sigma)
 
-    return jnp.mean(jax.vmap(one)(structures, changes, jax.random.split(key, len(structures))))
+    limits = jnp.asarray(most, structures.dtype)
+    return jax.vmap(one)(structures, changes, limits, jax.random.split(key, len(structures)))
 
 
 def start(chain: Chain, preset: Preset, key: Any) -> Any:

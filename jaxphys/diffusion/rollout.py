@@ -45,8 +45,9 @@ def rollout(
 
     first = len(here) - gradient_steps
     begin = _real(jnp.asarray(start), mask)
-    constant = [part[:first] for part in levels]
-    begun, _ = jax.lax.scan(step, (begin, jnp.zeros_like(begin)), tuple(constant))
+    begun = (begin, jnp.zeros_like(begin))
+    if first:  # a loop of no steps would still be compiled
+        begun, _ = jax.lax.scan(step, begun, tuple(part[:first] for part in levels))
     # recomputed on the way back: a step's activations are many times the structure
     end, _ = jax.lax.scan(
         jax.checkpoint(step), jax.lax.stop_gradient(begun), tuple(part[first:] for part in levels)
