@@ -34,7 +34,14 @@ from experiments.debiasing_evaluation import judge
 from experiments.debiasing_peptide import alanine_dipeptide
 from experiments.debiasing_presets import ARMS, PRESETS, Preset
 from experiments.debiasing_report import write_report
-from experiments.debiasing_sampling import Made, by_annealing, by_denoiser, by_dynamics, by_weights
+from experiments.debiasing_sampling import (
+    Made,
+    by_annealing,
+    by_crossing,
+    by_denoiser,
+    by_dynamics,
+    by_weights,
+)
 from experiments.debiasing_systems import (
     REGIMES,
     Denoiser,
@@ -54,7 +61,9 @@ SYSTEMS: Mapping[str, Callable[[Path | None], System]] = {
     "alanine_dipeptide": lambda data: _without_data(alanine_dipeptide, data),
     "lj13": lambda data: lennard_jones_13(None if data is None else _published(data)),
 }
-REFERENCE, BIASED, ANNEALED, TRAINED, SAMPLED, WEIGHTED, DYNAMICS, CONTROL = range(8)  # of random numbers
+REFERENCE, BIASED, ANNEALED, TRAINED, SAMPLED, WEIGHTED, DYNAMICS, CONTROL, CROSSING = range(
+    9
+)  # of random numbers
 
 
 def run(name: str, system: System, *, seed: int, out: Path, resume: bool) -> None:
@@ -154,6 +163,10 @@ class _Job:
         )
         add("walkers", "annealed walkers", annealed)
         add("dynamics", "HMC alone, as many calls", self._dynamics(biased, annealed, number))
+        if system.crossing is not None:
+            step, calls = annealed.facts["step"], annealed.force_calls
+            found = by_crossing(system, biased, _key(self.seed, CROSSING, number), step=step, calls=calls)
+            add("crossing", "HMC and turns, as many calls", found)
         self.width = float(losses.score_width(examples(system, annealed.positions)["forces"], system.kt))
         for arm in preset.arms[regime]:
             data = {"biased": biased, "annealed": annealed.positions}.get(ARMS[arm].data)
@@ -228,7 +241,6 @@ class _Job:
             ARMS[arm].label,
             width=self.width,
             spread=spread_of(seen["positions"]),
-            focus=preset.focus,
         )
         params, seconds = run_stage(
             f"{regime}-{arm}",

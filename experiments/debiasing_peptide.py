@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jraph
 import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array
-from rdkit import Chem
 
 from experiments.debiasing_systems import FLOAT, Column, Denoiser, Ensemble, System, ensemble
-from jaxphys import data, energies, metrics, models, sampling
+from jaxphys import energies, metrics, models, sampling
 from jaxphys.energies.openmm_systems import PHI, PSI
 from jaxphys.roles import EnergyFunction
 from jaxphys.sampling.bond_rotations import rotated
@@ -27,6 +25,9 @@ BONDS = ((6, 8, tuple(range(9, 22))), (8, 14, tuple(range(15, 22))))
 
 LEAPFROG, SWEEPS, TURNS = 20, 2, 4
 """A cycle: so many trajectories of so many steps, and so many tries to turn about each of the bonds."""
+
+CALLS = 1 + SWEEPS * LEAPFROG + 1 + TURNS * len(BONDS)
+"""Of the energy or its force, that a cycle takes for one walker."""
 
 DRAWS, APART, WARM = 10, 4, 40
 """Of each walker: how many samples, so many cycles apart, after so many cycles that are thrown away."""
@@ -57,7 +58,8 @@ def alanine_dipeptide() -> System:
             )[:count]
         },
         reference=partial(_reference, energy_fn, start, cold),
-        denoiser=partial(_bonded_denoiser, bonded_graph(molecule)),
+        denoiser=partial(_framed_denoiser, start),
+        crossing=partial(_crossing, energy_fn, cold),
         columns={
             "KL φ": Column(_phi, metrics.angle_divergence, 10_000),
             "KL ψ": Column(_psi, metrics.angle_divergence, 10_000),
@@ -85,21 +87,6 @@ def _check_labels(molecule: energies.MolecularSystem, energy_fn: EnergyFunction)
     positions = (molecule.positions + noise).astype(np.float32)
     _, forces = energies.openmm_labels(molecule.system, positions, platform="Reference")
     energies.check_forces(energy_fn, positions, forces)
-
-
-def bonded_graph(molecule: energies.MolecularSystem) -> jraph.GraphsTuple:
-    """The graph that a `Denoiser` sees, with the hand of the molecule; bonds to oxygen are double."""
-    mol = Chem.RWMol()
-    for number in molecule.numbers:
-        atom = Chem.Atom(int(number))
-        atom.SetNoImplicit(True)
-        mol.AddAtom(atom)
-    for bond in molecule.topology.bonds():
-        ends = bond[0].index, bond[1].index
-        double = any(molecule.numbers[end] == 8 for end in ends)
-        mol.AddBond(*ends, Chem.BondType.DOUBLE if double else Chem.BondType.SINGLE)
-    Chem.SanitizeMol(mol)
-    return data.bond_graph(mol.GetMol(), np.asarray(molecule.positions, np.float32))
 
 
 def axial(positions: np.ndarray) -> np.ndarray:
@@ -130,16 +117,16 @@ def _sine(atoms: tuple[int, int, int, int], positions: Array) -> Array:
     return jnp.sum(jnp.cross(left, right) * axis) / size
 
 
-def _bonded_denoiser(
-    graph: jraph.GraphsTuple, sizes: Mapping[str, Any], clean: Array
-) -> tuple[Any, Denoiser]:
-    config = models.DenoiserConfig(species=(1, 6, 7, 8), spread=float(jnp.std(clean)), **sizes)
-    model = models.Denoiser(config)
+def _framed_denoiser(
+    native: Array, sizes: Mapping[str, Any], clean: Array
+) -> tuple[Callable[[Any], Any], Denoiser]:
+    frame = models.frame_of(native, clean)
+    model = models.FramedDenoiser(models.FramedConfig(**sizes))
 
     def denoise(params: Any, positions: Any, sigma: Any) -> Any:
-        return models.denoise_fn(model, params, graph)(positions, sigma)
+        return model.apply(params, models.framed_graph(positions, frame), sigma)
 
-    return lambda key: model.init(key, graph, jnp.ones((), FLOAT)), denoise
+    return lambda key: model.init(key, models.framed_graph(clean[0], frame), jnp.ones((), FLOAT)), denoise
 
 
 def crossing_equilibrium(
@@ -170,6 +157,18 @@ def _cycle(energy_fn: Any, key: Any, positions: Array, kt: Any, step: Any) -> Ar
     settings: dict[str, Any] = {"sweeps": SWEEPS, "keep_every": SWEEPS, "leapfrog": LEAPFROG, "centre": True}
     moved = sampling.hmc(energy_fn, of_sweeps, turned, kt=kt, step_size=step, **settings)
     return moved.positions[-1]
+
+
+def _crossing(
+    energy_fn: EnergyFunction, kt: float, key: Any, start: Array, *, step: float, calls: int
+) -> tuple[Array, int]:
+    """The samples after as many cycles as there are calls for in all, and the calls."""
+    cost = len(start) * CALLS
+    cycles = max(1, round(calls / cost))
+    positions = jnp.asarray(start, FLOAT)
+    for number in range(cycles):
+        positions = _cycle(Partial(energy_fn), jax.random.fold_in(key, number), positions, kt, step)
+    return positions, cycles * cost
 
 
 def pooled(samples: Array) -> Array:

@@ -113,6 +113,13 @@ def by_dynamics(system: System, data: Array, key: Any, *, step: float, calls: in
     return Made(found.positions[-1], found.force_calls, {"acceptance": float(found.acceptance)})
 
 
+def by_crossing(system: System, data: Array, key: Any, *, step: float, calls: int) -> Made:
+    """As `by_dynamics`, by the system's own moves across its barriers. Raises ValueError if it has none."""
+    if system.crossing is None:
+        raise ValueError(f"{system.name} has no moves across barriers")
+    return Made(*system.crossing(key, data, step=step, calls=calls))
+
+
 def _levels(system: System, count: int) -> Array:
     return jnp.geomspace(system.levels[1], system.levels[0], count).astype(FLOAT)
 

@@ -55,7 +55,9 @@ class System:
     (k, n, d) of a regime by key and number. reference: a checked `Ensemble` of a number of samples. denoiser:
     from sizes and the clean samples to (init, denoise). columns: what is measured against the reference.
     basin: of the free energy, which samples lie in it, its exact value if known, and another unit to tell it
-    in, by name and value. surface: two coordinates to be drawn, with their names.
+    in, by name and value. crossing: Monte Carlo across barriers that HMC does not cross, if any, from
+    key, samples, step and calls in all to samples and calls. surface: two coordinates to be drawn, with their
+    names.
     """
 
     name: str
@@ -72,6 +74,7 @@ class System:
     denoiser: Callable[[Mapping[str, Any], Array], tuple[Callable[[Any], Any], Denoiser]]
     columns: Mapping[str, Column]
     unit: str = "reduced units"
+    crossing: Callable[..., tuple[Array, int]] | None = None
     basin: Callable[[np.ndarray], np.ndarray] | None = None
     exact_free_energy: float | None = None
     free_energy_unit: tuple[str, float] | None = None

@@ -30,19 +30,17 @@ def arm_loss(
     *,
     width: float,
     spread: float,
-    focus: tuple[float, float] | None = None,
 ) -> Callable[..., tuple[Any, Any, dict[str, Any]]]:
     """The loss of a batch of `examples`, as `make_train_step` takes it.
 
     label: "denoising", "potential" or "blend". width: below which σ a blend goes by the energy, and beyond
     which the potential score, whose variance grows with σ² there, has less weight. spread: of the data.
-    focus: as of `draw_levels`.
     """
 
     def loss(params: Any, batch: dict[str, Array], key: Any) -> tuple[Any, Any, dict[str, Any]]:
         clean, labels = batch["positions"], batch["forces"]
         of_levels, of_noise = jax.random.split(key)
-        sigmas = draw_levels(of_levels, len(clean), system.levels, focus=focus)
+        sigmas = draw_levels(of_levels, len(clean), system.levels)
         noise = draw_noise(of_noise, clean.shape, centre=system.centre)
         blends = losses.blend_weight(sigmas, width).astype(FLOAT)
         blends = {"denoising": jnp.ones_like(blends), "potential": jnp.zeros_like(blends), "blend": blends}[
@@ -64,20 +62,11 @@ def arm_loss(
     return loss
 
 
-def draw_levels(
-    key: Any, count: int, levels: tuple[float, float], *, focus: tuple[float, float] | None = None
-) -> Float[Array, " count"]:
-    """σ evenly in the logarithm, one in each of as many parts: less noise in the loss of a batch.
-
-    focus: a narrower range, where torsions are decided, that half of the draws come from.
-    """
-    some = count // 2 if focus is not None else 0
-    parts = [(focus or levels, some), (levels, count - some)]
-    draws = []
-    for number, ((low, high), size) in enumerate(parts):
-        own = jax.random.uniform(jax.random.fold_in(key, number), (size,))
-        draws.append(low * (high / low) ** ((jnp.arange(size) + own) / max(size, 1)))
-    return jnp.concatenate(draws).astype(FLOAT)
+def draw_levels(key: Any, count: int, levels: tuple[float, float]) -> Float[Array, " count"]:
+    """σ evenly in the logarithm, one in each of as many parts: less noise in the loss of a batch."""
+    low, high = levels
+    own = jax.random.uniform(key, (count,))
+    return (low * (high / low) ** ((jnp.arange(count) + own) / count)).astype(FLOAT)
 
 
 def draw_noise(key: Any, shape: tuple[int, ...], *, centre: bool) -> Float[Array, "k n d"]:

@@ -16,6 +16,12 @@ from jaxphys.models.energy import EnergyConfig as EnergyConfig
 from jaxphys.models.energy import EnergyModel as EnergyModel
 from jaxphys.models.energy import EnergyOutputs as EnergyOutputs
 from jaxphys.models.energy import energy_fn as energy_fn
+from jaxphys.models.framed import Frame as Frame
+from jaxphys.models.framed import FramedConfig as FramedConfig
+from jaxphys.models.framed import FramedDenoiser as FramedDenoiser
+from jaxphys.models.framed import frame_of as frame_of
+from jaxphys.models.framed import framed_denoise_fn as framed_denoise_fn
+from jaxphys.models.framed import framed_graph as framed_graph
 from jaxphys.models.generator import GeneratorConfig as GeneratorConfig
 from jaxphys.models.generator import MoleculeGenerator as MoleculeGenerator
 from jaxphys.models.generator import typed_denoise_fn as typed_denoise_fn

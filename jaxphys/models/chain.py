@@ -149,7 +149,7 @@ class ChainDenoiser(nn.Module):
         for layer in range(config.layers):
             beads = self._mixed(beads, level, f"layer{layer}")
         move = self._move(nn.LayerNorm(name="norm")(beads), positions, distance, sigma, total)
-        return _by_modes(graph.nodes["modes"], graph.nodes["variances"], positions, move, sigma)
+        return by_modes(graph.nodes["modes"], graph.nodes["variances"], positions, move, sigma)
 
     def _mutation(
         self,
@@ -205,7 +205,7 @@ class ChainDenoiser(nn.Module):
         return move + jnp.sum(lifts.T[..., None] * normals, axis=0)
 
 
-def _by_modes(
+def by_modes(
     modes: Float[Array, "n n"],
     variances: Float[Array, " n"],
     positions: Float[Array, "n 3"],
