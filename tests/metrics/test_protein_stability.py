@@ -143,3 +143,17 @@ def test_intervals_cover_the_truth_and_widen_with_families():
 def test_what_cannot_be_is_refused(predicted, options, message):
     with pytest.raises(ValueError, match=message):
         stability_metrics(predicted, [0.0, 1.0], **options)
+
+
+def test_a_reference_that_is_not_judged_is_there_for_its_mutants_alone():
+    """A wild type that is 9 kcal/mol off counts in its mutants' ΔΔG, which are off by as much, not in ΔG."""
+    exact = np.array([-3.0, -1.0, -2.0])
+    predicted = exact + [9.0, 0.5, -0.5]
+    parents = np.zeros(3, int)
+    found = stability_metrics(predicted, exact, wild_type=parents, judged=np.array([False, True, True]))
+    np.testing.assert_allclose(found.dg.mae.value, 0.5)
+    np.testing.assert_allclose(found.ddg.mae.value, 9.0)
+    np.testing.assert_allclose(stability_metrics(predicted, exact, wild_type=parents).dg.mae.value, 10 / 3)
+    for judged in (np.zeros(3, bool), np.ones(2, bool), np.ones(3)):
+        with pytest.raises(ValueError, match="judged must be 3 booleans, one of them True at least"):
+            stability_metrics(predicted, exact, judged=judged)
