@@ -148,7 +148,7 @@ def test_what_cannot_be_is_refused(predicted, options, message):
 def test_a_reference_that_is_not_judged_is_there_for_its_mutants_alone():
     """A wild type that is 9 kcal/mol off counts in its mutants' ΔΔG, which are off by as much, not in ΔG."""
     exact = np.array([-3.0, -1.0, -2.0])
-    predicted = exact + [9.0, 0.5, -0.5]
+    predicted = exact + np.array([9.0, 0.5, -0.5])
     parents = np.zeros(3, int)
     found = stability_metrics(predicted, exact, wild_type=parents, judged=np.array([False, True, True]))
     np.testing.assert_allclose(found.dg.mae.value, 0.5)

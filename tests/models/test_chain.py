@@ -47,13 +47,13 @@ def test_it_knows_nothing_of_mutants_at_first(params):
 
 
 def test_at_little_noise_it_gives_what_it_is_given(params):
-    found = chain_denoise_fn(MODEL, params, CHAIN)(NATIVE, 1e-4)
+    found = jax.jit(chain_denoise_fn(MODEL, params, CHAIN))(NATIVE, 1e-4)
     np.testing.assert_allclose(found, NATIVE, atol=1e-2)
 
 
 def test_coincident_beads_have_finite_derivatives(params):
     denoise = chain_denoise_fn(MODEL, params, CHAIN)
-    gradient = jax.grad(lambda x: jnp.sum(denoise(x, 1.0) ** 2))(jnp.zeros((35, 3)))
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(denoise(x, 1.0) ** 2)))(jnp.zeros((35, 3)))
     assert jnp.all(jnp.isfinite(gradient))
 
 
@@ -72,7 +72,7 @@ def test_modes_are_those_of_the_samples():
 def test_without_a_network_it_is_the_best_linear_answer(params):
     """Moments K of the clean positions: K (K + σ²)⁻¹ times the noisy ones."""
     silent = jax.tree.map(jnp.zeros_like, params)
-    found = chain_denoise_fn(MODEL, silent, CHAIN)(NOISY, 3.0)
+    found = jax.jit(chain_denoise_fn(MODEL, silent, CHAIN))(NOISY, 3.0)
     moments = CHAIN.modes * CHAIN.variances @ CHAIN.modes.T
     noisy = NOISY - NOISY.mean(axis=0)
     expected = moments @ np.linalg.solve(moments + 9.0 * np.eye(35), noisy)

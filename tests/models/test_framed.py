@@ -37,13 +37,13 @@ def test_it_turns_with_the_molecule_and_knows_its_hand(params):
 
 
 def test_at_little_noise_it_gives_what_it_is_given(params):
-    found = framed_denoise_fn(MODEL, params, FRAME)(NATIVE, 1e-4)
+    found = jax.jit(framed_denoise_fn(MODEL, params, FRAME))(NATIVE, 1e-4)
     np.testing.assert_allclose(found, NATIVE - NATIVE.mean(axis=0), atol=1e-2)
 
 
 def test_without_a_network_it_is_the_best_linear_answer(params):
     """Moments K of the clean positions: K (K + σ²)⁻¹ times the noisy ones."""
-    found = framed_denoise_fn(MODEL, jax.tree.map(jnp.zeros_like, params), FRAME)(NOISY, 0.7)
+    found = jax.jit(framed_denoise_fn(MODEL, jax.tree.map(jnp.zeros_like, params), FRAME))(NOISY, 0.7)
     moments = FRAME.modes * FRAME.variances @ FRAME.modes.T
     noisy = NOISY - NOISY.mean(axis=0)
     expected = moments @ np.linalg.solve(moments + 0.49 * np.eye(len(noisy)), noisy)
@@ -53,10 +53,10 @@ def test_without_a_network_it_is_the_best_linear_answer(params):
 def test_the_network_sees_distances_and_moves_atoms_along_them(params):
     """Both heads matter, and each alone still turns with the molecule."""
     turn = jnp.asarray(Rotation.random(rng=np.random.default_rng(4)).as_matrix())
-    silent = framed_denoise_fn(MODEL, jax.tree.map(jnp.zeros_like, params), FRAME)(NOISY, 0.5)
+    silent = jax.jit(framed_denoise_fn(MODEL, jax.tree.map(jnp.zeros_like, params), FRAME))(NOISY, 0.5)
     for head in ("moves", "pulls"):
         off = {**params["params"], head: jax.tree.map(jnp.zeros_like, params["params"][head])}
-        denoise = framed_denoise_fn(MODEL, {"params": off}, FRAME)
+        denoise = jax.jit(framed_denoise_fn(MODEL, {"params": off}, FRAME))
         found = denoise(NOISY, 0.5)
         assert jnp.abs(found - silent).max() > 0.01
         np.testing.assert_allclose(denoise(NOISY @ turn.T, 0.5), found @ turn.T, atol=1e-8)
@@ -75,16 +75,17 @@ def test_where_the_turn_is_not_unique_derivatives_are_finite(params, atoms):
     line = jnp.linspace(-3, 3, len(NATIVE))[:, None] * jnp.array([1.0, 0.5, 0.2])
     positions = line if atoms == "on a line" else 0 * line
     denoise = framed_denoise_fn(MODEL, params, FRAME)
-    value, gradient = jax.value_and_grad(lambda x: jnp.sum(denoise(x, 1.0) ** 2))(positions)
+    value, gradient = jax.jit(jax.value_and_grad(lambda x: jnp.sum(denoise(x, 1.0) ** 2)))(positions)
     assert jnp.isfinite(value)
     assert jnp.all(jnp.isfinite(gradient))
 
 
 def test_single_precision_is_close(params):
     narrow = jax.tree.map(lambda x: x.astype(jnp.float32), params)
-    found = framed_denoise_fn(MODEL, narrow, FRAME)(NOISY.astype(jnp.float32), jnp.float32(0.5))
+    found = jax.jit(framed_denoise_fn(MODEL, narrow, FRAME))(NOISY.astype(jnp.float32), jnp.float32(0.5))
     assert found.dtype == jnp.float32
-    np.testing.assert_allclose(found, framed_denoise_fn(MODEL, params, FRAME)(NOISY, 0.5), atol=1e-4)
+    exact = jax.jit(framed_denoise_fn(MODEL, params, FRAME))(NOISY, 0.5)
+    np.testing.assert_allclose(found, exact, atol=1e-4)
 
 
 def test_distances_are_those_of_the_samples():
