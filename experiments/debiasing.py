@@ -247,7 +247,7 @@ class _Job:
             loss,
             seen,
             init(_key(self.seed, TRAINED)),
-            preset.stage,
+            dataclasses.replace(preset.stage, steps=preset.fewer.get(arm, preset.stage.steps)),
             run_config=self.run_config,
             folder=self.out,
             seed=self.seed,

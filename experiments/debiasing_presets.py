@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from experiments.stages import Stage
 
@@ -32,7 +32,8 @@ ARMS = {
 
 @dataclass(frozen=True)
 class Preset:
-    """train: samples that each arm sees; stage: of each arm. arms: those of ARMS, by regime of bias.
+    """train: samples that each arm sees; stage: of each arm; fewer: steps of arms whose result does not wait
+    for more of them. arms: those of ARMS, by regime of bias.
 
     model: sizes of the network. levels: of the sampler. samples: made by each arm. reference: samples of the
     reference, at least twice as many. sweeps, leapfrog: of each rung of the annealing; heat: sweeps at the
@@ -45,6 +46,7 @@ class Preset:
     stage: Stage
     arms: Mapping[str, tuple[str, ...]]
     model: Mapping[str, int]
+    fewer: Mapping[str, int] = field(default_factory=dict)
     levels: int = 100
     samples: int = 10_000
     reference: int = 20_000
@@ -74,10 +76,11 @@ PRESETS: dict[str, dict[str, Preset]] = {
         ),
         "lj13": Preset(
             train=10_000,
-            stage=Stage(2500, 64, 5e-3),
+            stage=Stage(4000, 64, 5e-3),
+            fewer={"denoising": 2000, "potential": 2000},
             arms={"local": ("denoising", "potential", "annealed", "unbiased-blend")},
             model={"channels": 32, "layers": 3},
-            levels=60,
+            levels=80,
             samples=5000,
             reference=10_000,
             moves=10,
