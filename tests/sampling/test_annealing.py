@@ -19,8 +19,7 @@ def equilibrium(kt, walkers, dtype="float64"):
     return (noise * np.sqrt(kt / np.array([1.0, 2.0, 4.0]))).astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("kt_start", "kt_end"), [(1.0, 0.2), (0.3, 1.0)])
+@pytest.mark.parametrize(("kt_start", "kt_end", "dtype"), [(1.0, 0.2, "float32"), (0.3, 1.0, "float64")])
 def test_free_energy_and_energy_of_oscillators(kt_start, kt_end, dtype):
     start = equilibrium(kt_start, 1000, dtype)
     found = anneal(

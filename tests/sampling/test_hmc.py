@@ -105,8 +105,7 @@ def test_force_calls_are_counted(sampler):
     assert found.force_calls == next(calls)
 
 
-@pytest.mark.parametrize("start", [1e-6, 0.1, 100.0])
-@pytest.mark.parametrize("target", [0.6, 0.9])
+@pytest.mark.parametrize(("start", "target"), [(1e-6, 0.6), (100.0, 0.9)])
 def test_step_size_from_any_start(start, target):
     found = tune_step_size(oscillators, KEY, START, kt=0.5, leapfrog=5, start=start, target=target)
     assert abs(found.acceptance - target) < 0.02
