@@ -99,7 +99,7 @@ class FramedDenoiser(nn.Module):
     graph: as `framed_graph` makes it, with the noisy positions R + σ ε, without padding. sigma: (), positive.
     The noisy structure is turned upon that of the frame, one dense network sees its coordinates and distances
     there, and its answer is turned back: so it turns with the positions and knows left from right, and every
-    atom is known by its place. A network for one molecule alone, ten times as cheap as messages between its
+    atom is known by its place. A network for one molecule alone, 20 times as cheap as messages between its
     atoms. It is s²/(s² + σ²) R + σ s/√(s² + σ²) F(R, σ) along each of the frame's modes, of variance s²: the
     best linear answer, and what is learned on top; at small σ it tends to R. Where the turn is not unique it
     jumps, and its derivative in the positions leaves the turn out there.
