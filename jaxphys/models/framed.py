@@ -52,10 +52,15 @@ class Frame(NamedTuple):
 def frame_of(native: Float[Any, "n 3"], positions: Float[Any, "k n 3"]) -> Frame:
     """The frame of a molecule with this structure and these samples, in Å, atom by atom; host.
 
-    Raises ValueError for samples of another molecule, and for fewer than two.
+    Raises ValueError for samples of another molecule, for fewer than two, and for a structure on a line, upon
+    which nothing can be turned.
     """
     native = np.asarray(native, float)
-    chain = chain_of(native - native.mean(axis=0), positions)
+    native = native - native.mean(axis=0)
+    sizes = np.linalg.svd(native, compute_uv=False)
+    if not sizes[1] > 0.01 * sizes[0]:
+        raise ValueError(f"the structure must not lie on a line, got {len(native)} atoms that do")
+    chain = chain_of(native, positions)
     if len(positions) < 2:
         raise ValueError(f"positions must be at least two samples, got {len(positions)}")
     total, square = np.zeros((2, len(native), len(native)))

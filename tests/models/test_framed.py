@@ -99,3 +99,6 @@ def test_bad_input():
         FramedConfig(channels=0)
     with pytest.raises(ValueError, match="at least two samples, got 1"):
         frame_of(NATIVE, SAMPLES[:1])
+    line = np.arange(3.0)[:, None] * np.ones(3)
+    with pytest.raises(ValueError, match="must not lie on a line, got 3 atoms that do"):
+        frame_of(line, np.stack([line, line]))
