@@ -58,7 +58,7 @@ def frame_of(native: Float[Any, "n 3"], positions: Float[Any, "k n 3"]) -> Frame
     native = np.asarray(native, float)
     native = native - native.mean(axis=0)
     sizes = np.linalg.svd(native, compute_uv=False)
-    if not sizes[1] > 0.01 * sizes[0]:
+    if len(native) < 3 or not sizes[1] > 0.01 * sizes[0]:
         raise ValueError(f"the structure must not lie on a line, got {len(native)} atoms that do")
     chain = chain_of(native, positions)
     if len(positions) < 2:
